@@ -1,0 +1,1 @@
+"""bench: bundles and engines -> measured figures."""

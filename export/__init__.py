@@ -1,0 +1,1 @@
+"""export: checkpoint -> networks -> programs -> bundle."""

@@ -1,0 +1,1 @@
+"""Backends: one file per runtime a network can be lowered to."""

@@ -1,0 +1,317 @@
+"""Checkpoint folders: reading, checking, and building networks from them.
+
+A checkpoint is a folder with ``model_config.json`` and ``model.safetensors`` (or ``model.ckpt``),
+and a text encoder in transformers layout, by default in its sub-folder ``text_encoder``. Files are
+untrusted: headers are validated, ``.ckpt`` is read with weights-only loading, and tensors that are
+missing, misshapen, unknown or not finite are all listed, never skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from arcmobile.export.model.conditioning import Conditioner
+from arcmobile.export.model.config import (
+    ModelConfig,
+    T5Config,
+    load_model_config,
+    load_t5_config,
+)
+from arcmobile.export.model.dit import DiffusionTransformer
+from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder
+from arcmobile.export.model.primitives import REFERENCE, NetworkForm
+from arcmobile.export.model.weights import Ledger, ShapeOnlySource, TensorSource, Weights
+from arcmobile.runtime.errors import CheckpointError
+from arcmobile.runtime.tensors import COMPONENTS, CONDITIONER, DECODER, DIT, ENCODER
+
+MODEL_CONFIG = "model_config.json"
+MODEL_FILES = ("model.safetensors", "model.ckpt")
+TEXT_ENCODER_FOLDER = "text_encoder"
+TEXT_CONFIG = "config.json"
+TEXT_FILES = ("model.safetensors", "pytorch_model.bin")
+TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
+
+# A T5 checkpoint is usually the whole model; the conditioner needs its encoder.
+_T5_IGNORED = ("decoder.", "lm_head.", "encoder.embed_tokens.")
+_LISTED = 8  # names in a one-line message; `checkpoint check` lists them all
+
+
+class SafetensorsSource:
+    """Tensors of a safetensors file, memory-mapped and read one at a time."""
+
+    def __init__(self, path: Path):
+        try:
+            self._file = safe_open(path, framework="pt")
+            self._shapes = {
+                name: tuple(self._file.get_slice(name).get_shape())
+                for name in self._file.keys()  # noqa: SIM118 (not a mapping)
+            }
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{path}: truncated or not a safetensors file ({error}); download it again"
+            ) from None
+
+    def names(self) -> Iterable[str]:
+        return self._shapes
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        return self._shapes.get(name)
+
+    def read(self, name: str) -> Tensor:
+        return self._file.get_tensor(name)
+
+
+class TorchSource:
+    """Tensors of a ``.ckpt`` or ``.bin`` file, read with ``weights_only=True``."""
+
+    def __init__(self, path: Path):
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except pickle.UnpicklingError:
+            raise CheckpointError(
+                f"{path}: holds objects other than tensors; "
+                "only plain weights are read, save its state_dict as model.safetensors"
+            ) from None
+        except (RuntimeError, ValueError, EOFError, OSError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(
+                f"{path}: truncated or not a PyTorch checkpoint ({reason}); download it again"
+            ) from None
+        state = content.get("state_dict", content) if isinstance(content, dict) else None
+        if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+            raise CheckpointError(f"{path}: holds no state_dict; save the model's state_dict")
+        odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+        if odd:
+            raise CheckpointError(
+                f"{path}: state_dict entries that are not tensors: {_some(odd)}; remove them"
+            )
+        self._tensors: dict[str, Tensor] = state
+
+    def names(self) -> Iterable[str]:
+        return self._tensors
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        tensor = self._tensors.get(name)
+        return None if tensor is None else tuple(tensor.shape)
+
+    def read(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+
+def _some(names: list[str]) -> str:
+    listed = ", ".join(names[:_LISTED])
+    return listed if len(names) <= _LISTED else f"{listed} and {len(names) - _LISTED} more"
+
+
+def _find(folder: Path, candidates: tuple[str, ...], what: str) -> Path:
+    for name in candidates:
+        if (folder / name).is_file():
+            return folder / name
+    raise CheckpointError(f"{folder}: {what} missing; expected {' or '.join(candidates)}")
+
+
+def _open_source(path: Path) -> TensorSource:
+    return SafetensorsSource(path) if path.suffix == ".safetensors" else TorchSource(path)
+
+
+@dataclass(frozen=True)
+class CheckpointReport:
+    """What a checkpoint holds against what its config asks for.
+
+    Attributes:
+        parameters: number of stored values by part.
+        missing: tensors the config asks for that are in neither file.
+        unexpected: tensors no network asked for.
+        wrong_shape: ``name: found instead of expected`` lines.
+        non_finite: tensors with NaN or infinite values.
+    """
+
+    parameters: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    wrong_shape: list[str] = field(default_factory=list)
+    non_finite: list[str] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        """One phrase per kind of fault, empty if the checkpoint is sound."""
+        kinds = (
+            ("missing tensors", self.missing),
+            ("unexpected tensors", self.unexpected),
+            ("wrong shapes", self.wrong_shape),
+            ("NaN or infinite values in", self.non_finite),
+        )
+        return [f"{title}: {_some(names)}" for title, names in kinds if names]
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """A checkpoint and its text encoder, opened but not loaded."""
+
+    path: Path
+    text_encoder: Path
+    model_file: Path
+    text_file: Path
+    config: ModelConfig
+    text_config: T5Config
+
+    @classmethod
+    def open(cls, path: Path, text_encoder: Path | None = None) -> CheckpointFolder:
+        """Find and validate the files; no tensor is read.
+
+        Raises:
+            CheckpointError: a file is missing or malformed, or the config is of another family.
+        """
+        if not path.is_dir():
+            raise CheckpointError(f"{path}: no such checkpoint folder")
+        config = load_model_config(path / MODEL_CONFIG)
+        model_file = _find(path, MODEL_FILES, "weights")
+        text = text_encoder or path / TEXT_ENCODER_FOLDER
+        if not text.is_dir():
+            raise CheckpointError(
+                f"{text}: no text encoder folder; give one with --text-encoder "
+                "(transformers layout: config.json, model.safetensors, tokenizer.json)"
+            )
+        text_config = load_t5_config(text / TEXT_CONFIG)
+        text_file = _find(text, TEXT_FILES, "text encoder weights")
+        _find(text, TOKENIZER_FILES, "tokenizer")
+        return cls(path, text, model_file, text_file, config, text_config)
+
+    @cached_property
+    def source(self) -> TensorSource:
+        return _open_source(self.model_file)
+
+    @cached_property
+    def text_source(self) -> TensorSource:
+        return _open_source(self.text_file)
+
+    def tokenizer_files(self) -> list[Path]:
+        """The tokenizer files the text encoder folder has."""
+        paths = (self.text_encoder / name for name in TOKENIZER_FILES)
+        return [path for path in paths if path.is_file()]
+
+    def digest(self) -> str:
+        """sha256 (hex) over config, weights and text encoder weights."""
+        total = hashlib.sha256()
+        for path in (self.path / MODEL_CONFIG, self.model_file, self.text_file):
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        return total.hexdigest()
+
+    def build(self, component: str, form: NetworkForm = REFERENCE) -> nn.Module:
+        """One component's float32 network, in eval mode, its tensors loaded and checked.
+
+        Raises:
+            CheckpointError: tensors it needs are missing, misshapen or not finite.
+        """
+        ledger = Ledger()
+        network = _construct(
+            component, self.config, self.text_config, self.source, self.text_source, ledger, form
+        )
+        if not ledger.clean():
+            report = CheckpointReport(
+                missing=ledger.missing,
+                wrong_shape=ledger.wrong_shape,
+                non_finite=ledger.non_finite,
+            )
+            raise CheckpointError(f"{self.model_file}: {'; '.join(report.faults())}")
+        return network.eval().requires_grad_(False)
+
+
+def _construct(
+    component: str,
+    config: ModelConfig,
+    text_config: T5Config,
+    source: TensorSource,
+    text_source: TensorSource,
+    ledger: Ledger,
+    form: NetworkForm,
+    text_ledger: Ledger | None = None,
+) -> nn.Module:
+    weights = Weights(source, ledger=ledger)
+    if component == CONDITIONER:
+        text_weights = Weights(text_source, ledger=text_ledger or ledger)
+        return Conditioner(config, text_config, weights, text_weights, form)
+    if component == DIT:
+        scope = weights.scope("model.model")
+        return DiffusionTransformer(config.dit, config.max_frames, scope, form)
+    scale = config.model.pretransform.scale
+    scope = weights.scope("pretransform.model")
+    if component == DECODER:
+        return OobleckDecoder(config.autoencoder, scale, scope, form)
+    if component == ENCODER:
+        return OobleckEncoder(config.autoencoder, scale, scope, form)
+    raise ValueError(f"no component {component!r}")
+
+
+def expected_tensors(
+    config: ModelConfig, text_config: T5Config
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Names and shapes a checkpoint of this config holds: (model file, text encoder file)."""
+    ledger, text_ledger = Ledger(), Ledger()
+    nothing = ShapeOnlySource()
+    for component in COMPONENTS:
+        _construct(component, config, text_config, nothing, nothing, ledger, REFERENCE, text_ledger)
+    return ledger.requested, text_ledger.requested
+
+
+_PARTS = (
+    ("model.model.", "dit"),
+    ("pretransform.model.decoder.", "decoder"),
+    ("pretransform.model.encoder.", "encoder"),
+    ("conditioner.", "conditioning"),
+)
+
+
+def _compare(
+    source: TensorSource, expected: dict[str, tuple[int, ...]], ignored: tuple[str, ...] = ()
+) -> Iterator[tuple[str, str]]:
+    """(kind of fault, line) for each fault of one file."""
+    for name, shape in expected.items():
+        found = source.shape(name)
+        if found is None:
+            yield "missing", name
+        elif found != shape:
+            yield "wrong_shape", f"{name}: {list(found)} instead of {list(shape)}"
+        elif not bool(torch.isfinite(source.read(name)).all()):
+            yield "non_finite", name
+    for name in source.names():
+        if name not in expected and not name.startswith(ignored):
+            yield "unexpected", name
+
+
+def inspect_checkpoint(folder: CheckpointFolder) -> CheckpointReport:
+    """Compare both files with what the config asks for; reads every tensor once."""
+    expected, text_expected = expected_tensors(folder.config, folder.text_config)
+    if "shared.weight" in text_expected and folder.text_source.shape("shared.weight") is None:
+        text_expected["encoder.embed_tokens.weight"] = text_expected.pop("shared.weight")
+    faults: dict[str, list[str]] = {
+        "missing": [], "wrong_shape": [], "non_finite": [], "unexpected": []
+    }  # fmt: skip
+    for kind, line in _compare(folder.source, expected):
+        faults[kind].append(line)
+    for kind, line in _compare(folder.text_source, text_expected, _T5_IGNORED):
+        faults[kind].append(f"text encoder {line}")
+
+    parameters: dict[str, int] = {}
+    for name, shape in expected.items():
+        part = next((part for prefix, part in _PARTS if name.startswith(prefix)), "other")
+        parameters[part] = parameters.get(part, 0) + torch.Size(shape).numel()
+    parameters["text_encoder"] = sum(torch.Size(s).numel() for s in text_expected.values())
+    return CheckpointReport(parameters=parameters, **faults)
+
+
+def require_sound(folder: CheckpointFolder) -> CheckpointReport:
+    """:func:`inspect_checkpoint`, raising :class:`CheckpointError` on any fault."""
+    report = inspect_checkpoint(folder)
+    if faults := report.faults():
+        raise CheckpointError(f"{folder.path}: {'; '.join(faults)}")
+    return report

@@ -1,0 +1,1 @@
+"""The networks of Stable Audio Open Small, written to lower well."""

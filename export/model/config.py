@@ -1,0 +1,477 @@
+"""`model_config.json` and the text encoder's `config.json`, validated.
+
+The classes mirror the upstream layout key by key with upstream's defaults (stable-audio-tools,
+commit 50049e3: models/dit.py, transformer.py, conditioners.py, autoencoders.py). A key that this
+toolkit does not implement is refused by name, never skipped: a network that silently differs from
+the one that was trained is worse than none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from arcmobile.runtime.errors import CheckpointError
+
+
+class _Strict(BaseModel):
+    """Arguments upstream passes as keywords: an unknown one is an error there too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Open(BaseModel):
+    """Sections upstream reads with ``.get``: it ignores other keys, and so do we."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+# --- conditioning -----------------------------------------------------------------------------
+
+
+class T5ConditionerConfig(_Strict):
+    t5_model_name: str = "t5-base"
+    max_length: int = Field(default=128, ge=1)
+    enable_grad: bool = False  # true: the checkpoint itself holds the text encoder
+    project_out: bool = False
+    output_dim: int | None = None
+
+
+class NumberConditionerConfig(_Strict):
+    min_val: float = 0.0
+    max_val: float = 1.0
+    output_dim: int | None = None
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if not self.max_val > self.min_val:
+            raise ValueError("max_val must be greater than min_val")
+        return self
+
+
+class T5ConditionerEntry(_Open):
+    id: str
+    type: Literal["t5"]
+    config: T5ConditionerConfig
+
+
+class NumberConditionerEntry(_Open):
+    id: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    type: Literal["number"]
+    config: NumberConditionerConfig
+
+
+class ConditioningConfig(_Open):
+    configs: tuple[T5ConditionerEntry | NumberConditionerEntry, ...] = Field(min_length=1)
+    cond_dim: int = Field(ge=1)
+    default_keys: dict[str, str] = {}
+    pre_encoded_keys: tuple[()] = ()
+
+    @property
+    def text(self) -> T5ConditionerEntry:
+        return next(c for c in self.configs if isinstance(c, T5ConditionerEntry))
+
+    @property
+    def numbers(self) -> tuple[NumberConditionerEntry, ...]:
+        return tuple(c for c in self.configs if isinstance(c, NumberConditionerEntry))
+
+    @model_validator(mode="after")
+    def _ids(self) -> Self:
+        ids = [c.id for c in self.configs]
+        if len(set(ids)) != len(ids):
+            raise ValueError("conditioner ids repeat")
+        if sum(isinstance(c, T5ConditionerEntry) for c in self.configs) != 1:
+            raise ValueError("exactly one conditioner of type 't5' is supported")
+        widths = {c.id: c.config.output_dim for c in self.configs}
+        for name, width in widths.items():
+            if width not in (None, self.cond_dim):
+                raise ValueError(f"conditioner {name!r}: output_dim other than cond_dim")
+        return self
+
+
+# --- diffusion transformer ----------------------------------------------------------------------
+
+
+class AttentionConfig(_Strict):
+    qk_norm: Literal["l2", "ln", "dyt", "none"] = "none"
+    differential: Literal[False] = False
+    feat_scale: Literal[False] = False
+
+
+class FeedForwardConfig(_Strict):
+    mult: float = Field(default=4, gt=0)
+    no_bias: bool = False
+    glu: bool = True
+    use_conv: Literal[False] = False
+    conv_kernel_size: int = 3  # read by upstream only with use_conv
+
+
+class NormConfig(_Strict):
+    bias: bool = False  # `beta` is stored either way
+    fix_scale: bool = False  # `gamma` is stored either way
+    force_fp32: bool = False
+    eps: float = Field(default=1e-5, gt=0)
+
+
+class DitConfig(_Strict):
+    io_channels: int = Field(default=32, ge=1)
+    patch_size: int = Field(default=1, ge=1)
+    embed_dim: int = Field(default=768, ge=1)
+    cond_token_dim: int = Field(default=0, ge=1)
+    project_cond_tokens: bool = True
+    global_cond_dim: int = Field(default=0, ge=0)
+    project_global_cond: bool = True
+    input_concat_dim: Literal[0] = 0
+    prepend_cond_dim: Literal[0] = 0
+    depth: int = Field(default=12, ge=1)
+    num_heads: int = Field(default=8, ge=1)
+    transformer_type: Literal["continuous_transformer"] = "continuous_transformer"
+    global_cond_type: Literal["prepend", "adaLN"] = "prepend"
+    timestep_cond_type: Literal["global", "input_concat"] = "global"
+    timestep_embed_dim: int | None = None
+    # continuous transformer
+    final_cross_attn_ix: int = -1
+    causal: Literal[False] = False
+    rotary_pos_emb: bool = True
+    zero_init_branch_outputs: bool = True  # initialisation only
+    conformer: Literal[False] = False
+    use_sinusoidal_emb: Literal[False] = False
+    use_abs_pos_emb: Literal[False] = False
+    abs_pos_emb_max_length: int = 10000  # read by upstream only with use_abs_pos_emb
+    num_memory_tokens: int = Field(default=0, ge=0)
+    sliding_window: None = None
+    # transformer block
+    remove_norms: bool = False
+    add_rope: Literal[False] = False
+    layer_scale: bool = False
+    attn_kwargs: AttentionConfig = AttentionConfig()
+    ff_kwargs: FeedForwardConfig = FeedForwardConfig()
+    norm_kwargs: NormConfig = NormConfig()
+
+    # sizes that follow from the above
+    @property
+    def head_dim(self) -> int:
+        return self.embed_dim // self.num_heads
+
+    @property
+    def heads(self) -> int:
+        return self.embed_dim // self.head_dim
+
+    @property
+    def rotary_dim(self) -> int:
+        """Rotated features of each head (transformer.py, ContinuousTransformer)."""
+        return 2 * math.ceil(max(self.head_dim // 2, 32) / 2) if self.rotary_pos_emb else 0
+
+    @property
+    def context_dim(self) -> int:
+        return self.embed_dim if self.project_cond_tokens else self.cond_token_dim
+
+    @property
+    def kv_heads(self) -> int:
+        return self.context_dim // self.head_dim
+
+    @property
+    def global_embed_dim(self) -> int:
+        return self.embed_dim if self.project_global_cond else self.global_cond_dim
+
+    @property
+    def time_width(self) -> int:
+        """Width of the timestep embedding."""
+        if self.timestep_cond_type == "global":
+            return self.embed_dim
+        return self.timestep_embed_dim or 0
+
+    @property
+    def input_channels(self) -> int:
+        """Latent channels plus, with input_concat, the timestep embedding."""
+        concat = self.time_width if self.timestep_cond_type == "input_concat" else 0
+        return self.io_channels + concat
+
+    @property
+    def has_global_token(self) -> bool:
+        """Whether one global token is prepended to the sequence."""
+        with_global = self.global_cond_dim > 0 or self.timestep_cond_type == "global"
+        return self.global_cond_type == "prepend" and with_global
+
+    @property
+    def prepended_tokens(self) -> int:
+        return self.num_memory_tokens + int(self.has_global_token)
+
+    def cross_attends(self, layer: int) -> bool:
+        return self.final_cross_attn_ix == -1 or layer <= self.final_cross_attn_ix
+
+    @property
+    def cross_layers(self) -> int:
+        return sum(self.cross_attends(i) for i in range(self.depth))
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        if self.embed_dim % self.num_heads:
+            raise ValueError("embed_dim must be a multiple of num_heads")
+        if self.rotary_dim > self.head_dim:
+            raise ValueError(
+                f"heads of {self.head_dim} are smaller than their {self.rotary_dim} rotary features"
+            )
+        if self.context_dim % self.head_dim or self.heads % max(self.kv_heads, 1):
+            raise ValueError("cross-attention width does not divide into the heads")
+        if self.timestep_cond_type == "input_concat" and not self.timestep_embed_dim:
+            raise ValueError("timestep_cond_type input_concat needs timestep_embed_dim")
+        if self.global_embed_dim not in (0, self.embed_dim):
+            raise ValueError("project_global_cond false needs global_cond_dim equal to embed_dim")
+        return self
+
+
+class DiffusionConfig(_Open):
+    type: Literal["dit"]
+    diffusion_objective: Literal["rectified_flow", "rf_denoiser"]
+    cross_attention_cond_ids: tuple[str, ...] = Field(min_length=1)
+    global_cond_ids: tuple[str, ...] = ()
+    input_concat_ids: tuple[()] = ()
+    prepend_cond_ids: tuple[()] = ()
+    config: DitConfig
+
+
+# --- autoencoder ------------------------------------------------------------------------------
+
+
+class _OobleckConfig(_Strict):
+    channels: int = Field(default=128, ge=1)
+    latent_dim: int = Field(default=32, ge=1)
+    c_mults: tuple[int, ...] = (1, 2, 4, 8)
+    strides: tuple[int, ...] = (2, 4, 8, 8)
+    use_snake: bool = False
+    antialias_activation: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _depth(self) -> Self:
+        if len(self.strides) < len(self.c_mults):
+            raise ValueError("fewer strides than c_mults")
+        return self
+
+    @property
+    def stages(self) -> tuple[tuple[int, int, int], ...]:
+        """(channels on the audio side, channels on the latent side, stride), audio side first."""
+        widths = [self.channels, *(m * self.channels for m in self.c_mults)]
+        return tuple(zip(widths, widths[1:], self.strides, strict=False))
+
+
+class OobleckEncoderConfig(_OobleckConfig):
+    in_channels: int = Field(default=2, ge=1)
+
+
+class OobleckDecoderConfig(_OobleckConfig):
+    out_channels: int = Field(default=2, ge=1)
+    use_nearest_upsample: bool = False
+    final_tanh: bool = True
+
+
+class OobleckEncoderSection(_Open):
+    type: Literal["oobleck"]
+    config: OobleckEncoderConfig
+
+
+class OobleckDecoderSection(_Open):
+    type: Literal["oobleck"]
+    config: OobleckDecoderConfig
+    soft_clip: bool = False
+
+
+class BottleneckSection(_Open):
+    type: Literal["vae"]
+
+
+class AutoencoderConfig(_Open):
+    encoder: OobleckEncoderSection
+    decoder: OobleckDecoderSection
+    bottleneck: BottleneckSection
+    latent_dim: int = Field(ge=1)
+    downsampling_ratio: int = Field(ge=1)
+    io_channels: int = Field(ge=1)
+    pretransform: None = None
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        for side, config in (("encoder", self.encoder.config), ("decoder", self.decoder.config)):
+            ratio = math.prod(stride for *_, stride in config.stages)
+            if ratio != self.downsampling_ratio:
+                raise ValueError(
+                    f"{side} strides multiply to {ratio}, not {self.downsampling_ratio}"
+                )
+        if self.encoder.config.latent_dim != 2 * self.latent_dim:
+            raise ValueError("encoder latent_dim must be twice latent_dim (mean and scale)")
+        if self.decoder.config.latent_dim != self.latent_dim:
+            raise ValueError("decoder latent_dim differs from latent_dim")
+        return self
+
+
+class PretransformSection(_Open):
+    type: Literal["autoencoder"]
+    config: AutoencoderConfig
+    scale: float = Field(default=1.0, gt=0)
+    # How upstream executes it; here the recipe and the windowed decode decide that.
+    model_half: bool = False
+    iterate_batch: bool = False
+    chunked: bool = False
+
+
+class ModelSection(_Open):
+    pretransform: PretransformSection
+    conditioning: ConditioningConfig
+    diffusion: DiffusionConfig
+    io_channels: int = Field(ge=1)
+
+
+class ModelConfig(_Open):
+    """The whole of ``model_config.json``."""
+
+    model_type: Literal["diffusion_cond"]
+    sample_size: int = Field(ge=1)  # samples
+    sample_rate: int = Field(ge=1)  # Hz
+    audio_channels: int = Field(default=2, ge=1)
+    model: ModelSection
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        dit, conditioning = self.dit, self.conditioning
+        known = {c.id for c in conditioning.configs}
+        diffusion = self.model.diffusion
+        for name in (*diffusion.cross_attention_cond_ids, *diffusion.global_cond_ids):
+            if name not in known:
+                raise ValueError(f"conditioning id {name!r} has no conditioner")
+        if conditioning.text.id in diffusion.global_cond_ids:
+            raise ValueError("a text conditioner as global conditioning is not supported")
+        if dit.cond_token_dim != conditioning.cond_dim:
+            raise ValueError("cond_token_dim differs from conditioning.cond_dim")
+        if dit.global_cond_dim != conditioning.cond_dim * len(diffusion.global_cond_ids):
+            raise ValueError("global_cond_dim differs from cond_dim x global_cond_ids")
+        if not dit.io_channels == self.autoencoder.latent_dim == self.model.io_channels:
+            raise ValueError("io_channels of model, DiT and autoencoder differ")
+        if self.max_frames < 1 or self.max_frames % dit.patch_size:
+            raise ValueError("sample_size is not a whole number of latent frames")
+        return self
+
+    @property
+    def conditioning(self) -> ConditioningConfig:
+        return self.model.conditioning
+
+    @property
+    def dit(self) -> DitConfig:
+        return self.model.diffusion.config
+
+    @property
+    def autoencoder(self) -> AutoencoderConfig:
+        return self.model.pretransform.config
+
+    @property
+    def samples_per_frame(self) -> int:
+        return self.autoencoder.downsampling_ratio
+
+    @property
+    def max_frames(self) -> int:
+        """Latent frames of the trained duration."""
+        return self.sample_size // self.samples_per_frame
+
+    @property
+    def cond_tokens(self) -> int:
+        """Cross-attention tokens: the prompt's rows and one row per number."""
+        text = self.conditioning.text
+        ids = self.model.diffusion.cross_attention_cond_ids
+        return sum(text.config.max_length if name == text.id else 1 for name in ids)
+
+
+class T5Config(_Open):
+    """Text encoder sizes, from transformers' ``config.json``."""
+
+    model_type: Literal["t5"] = "t5"
+    vocab_size: int = Field(ge=1)
+    d_model: int = Field(ge=1)
+    d_kv: int = Field(ge=1)
+    d_ff: int = Field(ge=1)
+    num_layers: int = Field(ge=1)
+    num_heads: int = Field(ge=1)
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    layer_norm_epsilon: float = 1e-6
+    feed_forward_proj: Literal["relu", "gelu", "silu", "gated-gelu", "gated-relu", "gated-silu"] = (
+        "relu"
+    )
+
+    @property
+    def gated(self) -> bool:
+        return self.feed_forward_proj.startswith("gated-")
+
+    @property
+    def activation(self) -> Literal["relu", "gelu", "gelu_tanh", "silu"]:
+        # transformers maps "gated-gelu" to the tanh approximation (T5 v1.1).
+        if self.feed_forward_proj == "gated-gelu":
+            return "gelu_tanh"
+        name = self.feed_forward_proj.removeprefix("gated-")
+        return "relu" if name == "relu" else "gelu" if name == "gelu" else "silu"
+
+
+def _explain(error: ValidationError) -> str:
+    """One line per validation error: where in the file, and what is wrong there."""
+    lines = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"]) or "the whole file"
+        if item["type"] == "extra_forbidden":
+            text = "is not a key this toolkit knows"
+        elif item["type"] == "literal_error":
+            text = f"is {item['input']!r}, supported: {item['ctx']['expected']}"
+        elif item["type"] == "none_required":
+            text = f"is {item['input']!r}, which is not supported"
+        elif item["type"] == "missing":
+            text = "is missing"
+        else:
+            text = item["msg"].removeprefix("Value error, ")
+        line = f"{place} {text}" if item["loc"] else text
+        if line not in lines:
+            lines.append(line)
+    return "; ".join(lines)
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file of a checkpoint; :class:`CheckpointError` if missing or malformed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing; a checkpoint folder needs it") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); download it again") from None
+
+
+def _diagnose_family(raw: Any) -> str | None:
+    """Name the part that makes a config another model family, if it is one."""
+    if not isinstance(raw, dict):
+        return "not a JSON object"
+    if raw.get("model_type") != "diffusion_cond":
+        return f"model_type is {raw.get('model_type')!r}, supported: 'diffusion_cond'"
+    return None
+
+
+def load_model_config(path: Path) -> ModelConfig:
+    """Read ``model_config.json``.
+
+    Raises:
+        CheckpointError: missing file, malformed JSON, another model family, or a key or value
+            this toolkit does not implement; the message names each.
+    """
+    raw = read_json(path)
+    if (family := _diagnose_family(raw)) is not None:
+        raise CheckpointError(f"{path}: {family}; this is not a Stable Audio Open Small config")
+    try:
+        return ModelConfig.model_validate(raw)
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: unsupported config: {_explain(error)}") from None
+
+
+def load_t5_config(path: Path) -> T5Config:
+    """Read the text encoder's ``config.json``; raises :class:`CheckpointError` like the above."""
+    try:
+        return T5Config.model_validate(read_json(path))
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: unsupported text encoder: {_explain(error)}") from None

@@ -1,0 +1,327 @@
+"""Oobleck autoencoder: latents <-> stereo audio.
+
+A rewrite of stable-audio-tools' OobleckEncoder and OobleckDecoder (models/autoencoders.py,
+bottleneck.py, commit 50049e3) with weight norm folded, snake's logs and reciprocals precomputed,
+and the pretransform's latent scale applied inside.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from arcmobile.export.model.config import (
+    AutoencoderConfig,
+    OobleckDecoderConfig,
+    OobleckEncoderConfig,
+)
+from arcmobile.export.model.primitives import NetworkForm
+from arcmobile.export.model.weights import Weights, parameter
+
+_DILATIONS = (1, 3, 9)
+_KERNEL = 7
+_SNAKE_EPS = 1e-9
+_STDEV_FLOOR = 1e-4
+
+
+def folded_weight(weights: Weights, *shape: int) -> Tensor:
+    """``weight_g * weight_v / |weight_v|``, the norm over all axes but the first (torch
+
+    ``weight_norm`` with dim 0; for a transposed convolution that is the *input* axis).
+    """
+    direction = weights.take("weight_v", *shape)
+    gain = weights.take("weight_g", shape[0], *([1] * (len(shape) - 1)))
+    if direction.is_meta or gain.is_meta:
+        return torch.empty(shape, device="meta")
+    norm = direction.flatten(1).norm(dim=1).view(gain.shape)
+    return gain * direction / norm
+
+
+def convolution(
+    weights: Weights,
+    form: NetworkForm,
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: int = 0,
+    bias: bool = True,
+) -> nn.Module:
+    """A weight-normed convolution along time, in the form the runtime wants."""
+    weight = folded_weight(weights, outputs, inputs, kernel)
+    offset = parameter(weights.take("bias", outputs)) if bias else None
+    layer: nn.Conv1d | nn.Conv2d
+    if form.flat_conv:
+        layer = nn.Conv1d(
+            inputs, outputs, kernel, stride, padding, dilation, bias=bias, device="meta"
+        )
+        layer.weight = parameter(weight)
+    else:
+        layer = nn.Conv2d(
+            inputs, outputs, (1, kernel), (1, stride), (0, padding), (1, dilation),
+            bias=bias, device="meta",
+        )  # fmt: skip
+        layer.weight = parameter(weight.unsqueeze(2))
+    layer.bias = offset
+    return layer
+
+
+def transposed_convolution(
+    weights: Weights, form: NetworkForm, inputs: int, outputs: int, stride: int
+) -> nn.Module:
+    """A weight-normed upsampling convolution of kernel 2 * stride."""
+    kernel, padding = 2 * stride, math.ceil(stride / 2)
+    weight = folded_weight(weights, inputs, outputs, kernel)
+    layer: nn.ConvTranspose1d | nn.ConvTranspose2d
+    if form.flat_conv:
+        layer = nn.ConvTranspose1d(inputs, outputs, kernel, stride, padding, device="meta")
+        layer.weight = parameter(weight)
+    else:
+        layer = nn.ConvTranspose2d(
+            inputs, outputs, (1, kernel), (1, stride), (0, padding), device="meta"
+        )
+        layer.weight = parameter(weight.unsqueeze(2))
+    layer.bias = parameter(weights.take("bias", outputs))
+    return layer
+
+
+class Snake(nn.Module):
+    """Snake-beta: ``x + sin(alpha x)^2 / beta`` (blocks.py, SnakeBeta; stored as logs)."""
+
+    def __init__(self, weights: Weights, channels: int, form: NetworkForm):
+        super().__init__()
+        shape = (1, channels, 1) if form.flat_conv else (1, channels, 1, 1)
+        alpha = weights.take("alpha", channels).exp()
+        beta = weights.take("beta", channels).exp()
+        self.frequency = parameter(alpha.view(shape))
+        self.amplitude = parameter((1.0 / (beta + _SNAKE_EPS)).view(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wave = torch.sin(x * self.frequency)
+        return x + wave * wave * self.amplitude
+
+
+def activation(use_snake: bool, weights: Weights, channels: int, form: NetworkForm) -> nn.Module:
+    return Snake(weights, channels, form) if use_snake else nn.ELU()
+
+
+class NearestUpsample(nn.Module):
+    """Repeats each frame ``stride`` times and convolves (``use_nearest_upsample``)."""
+
+    def __init__(self, weights: Weights, form: NetworkForm, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.stride = stride
+        # torch pads "same" with the odd element on the right.
+        self.left = (2 * stride - 1) // 2
+        self.right = 2 * stride - 1 - self.left
+        self.conv = convolution(weights.scope("1"), form, inputs, outputs, 2 * stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x.repeat_interleave(self.stride, dim=-1), (self.left, self.right)))
+
+
+class ResidualUnit(nn.Module):
+    def __init__(
+        self, weights: Weights, form: NetworkForm, channels: int, dilation: int, use_snake: bool
+    ):
+        super().__init__()
+        scope = weights.scope("layers")
+        self.act_in = activation(use_snake, scope.scope("0"), channels, form)
+        self.conv = convolution(
+            scope.scope("1"), form, channels, channels, _KERNEL,
+            dilation=dilation, padding=dilation * (_KERNEL - 1) // 2,
+        )  # fmt: skip
+        self.act_out = activation(use_snake, scope.scope("2"), channels, form)
+        self.mix = convolution(scope.scope("3"), form, channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(self.act_out(self.conv(self.act_in(x))))
+
+
+class DecoderBlock(nn.Module):
+    def __init__(
+        self,
+        config: OobleckDecoderConfig,
+        weights: Weights,
+        form: NetworkForm,
+        inputs: int,
+        outputs: int,
+        stride: int,
+    ):
+        super().__init__()
+        scope, snake = weights.scope("layers"), config.use_snake
+        self.act = activation(snake, scope.scope("0"), inputs, form)
+        self.upsample: nn.Module
+        if config.use_nearest_upsample:
+            self.upsample = NearestUpsample(scope.scope("1"), form, inputs, outputs, stride)
+        else:
+            self.upsample = transposed_convolution(scope.scope("1"), form, inputs, outputs, stride)
+        self.units = nn.Sequential(
+            *(
+                ResidualUnit(scope.scope(str(2 + i)), form, outputs, dilation, snake)
+                for i, dilation in enumerate(_DILATIONS)
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.units(self.upsample(self.act(x)))
+
+
+class EncoderBlock(nn.Module):
+    def __init__(
+        self,
+        config: OobleckEncoderConfig,
+        weights: Weights,
+        form: NetworkForm,
+        inputs: int,
+        outputs: int,
+        stride: int,
+    ):
+        super().__init__()
+        scope, snake = weights.scope("layers"), config.use_snake
+        self.units = nn.Sequential(
+            *(
+                ResidualUnit(scope.scope(str(i)), form, inputs, dilation, snake)
+                for i, dilation in enumerate(_DILATIONS)
+            )
+        )
+        self.act = activation(snake, scope.scope("3"), inputs, form)
+        self.downsample = convolution(
+            scope.scope("4"), form, inputs, outputs, 2 * stride,
+            stride=stride, padding=math.ceil(stride / 2),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.downsample(self.act(self.units(x)))
+
+
+def _enter(x: Tensor, form: NetworkForm) -> Tensor:
+    return x if form.flat_conv else x.view(x.shape[0], x.shape[1], 1, x.shape[2])
+
+
+def _leave(x: Tensor, form: NetworkForm) -> Tensor:
+    return x if form.flat_conv else x.view(x.shape[0], x.shape[1], x.shape[3])
+
+
+class OobleckDecoder(nn.Module):
+    """``latent`` (B, latent_dim, frames) -> ``audio`` (B, channels, about frames * ratio).
+
+    Weights are taken at the prefix ``pretransform.model``.
+    """
+
+    def __init__(
+        self, config: AutoencoderConfig, scale: float, weights: Weights, form: NetworkForm
+    ):
+        super().__init__()
+        decoder = config.decoder.config
+        scope = weights.scope("decoder.layers")
+        self.form, self.scale = form, scale
+        stages = decoder.stages[::-1]
+        self.conv_in = convolution(
+            scope.scope("0"), form, decoder.latent_dim, stages[0][1], _KERNEL, padding=3
+        )
+        self.blocks = nn.Sequential(
+            *(
+                DecoderBlock(decoder, scope.scope(str(1 + i)), form, wide, narrow, stride)
+                for i, (narrow, wide, stride) in enumerate(stages)
+            )
+        )
+        last = len(stages) + 1
+        width = stages[-1][0]
+        self.act = activation(decoder.use_snake, scope.scope(str(last)), width, form)
+        self.conv_out = convolution(
+            scope.scope(str(last + 1)), form, width, decoder.out_channels, _KERNEL,
+            padding=3, bias=False,
+        )  # fmt: skip
+        self.tanhs = int(decoder.final_tanh) + int(config.decoder.soft_clip)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        x = latent if self.scale == 1.0 else latent * self.scale
+        x = self.conv_out(self.act(self.blocks(self.conv_in(_enter(x, self.form)))))
+        for _ in range(self.tanhs):
+            x = torch.tanh(x)
+        return _leave(x, self.form)
+
+
+class OobleckEncoder(nn.Module):
+    """``audio`` (B, channels, samples) -> posterior ``mean``, ``stdev`` (B, latent_dim, frames).
+
+    Both are divided by the pretransform's scale: ``mean + stdev * noise`` is a latent.
+    """
+
+    def __init__(
+        self, config: AutoencoderConfig, scale: float, weights: Weights, form: NetworkForm
+    ):
+        super().__init__()
+        encoder = config.encoder.config
+        scope = weights.scope("encoder.layers")
+        self.form, self.scale = form, scale
+        self.latent_dim = config.latent_dim
+        stages = encoder.stages
+        self.conv_in = convolution(
+            scope.scope("0"), form, encoder.in_channels, stages[0][0], _KERNEL, padding=3
+        )
+        self.blocks = nn.Sequential(
+            *(
+                EncoderBlock(encoder, scope.scope(str(1 + i)), form, narrow, wide, stride)
+                for i, (narrow, wide, stride) in enumerate(stages)
+            )
+        )
+        last, width = len(stages) + 1, stages[-1][1]
+        self.act = activation(encoder.use_snake, scope.scope(str(last)), width, form)
+        self.conv_out = convolution(
+            scope.scope(str(last + 1)), form, width, encoder.latent_dim, 3, padding=1
+        )
+
+    def raw(self, audio: Tensor) -> Tensor:
+        """Mean and pre-softplus scale stacked on channels, not divided by the latent scale."""
+        x = self.blocks(self.conv_in(_enter(audio, self.form)))
+        return _leave(self.conv_out(self.act(x)), self.form)
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        raw = self.raw(audio)
+        mean, scale = raw[:, : self.latent_dim], raw[:, self.latent_dim :]
+        # softplus, spelled so that it neither overflows nor needs a fused operator
+        stdev = F.relu(scale) + torch.log1p(torch.exp(-scale.abs())) + _STDEV_FLOOR
+        return mean * (1.0 / self.scale), stdev * (1.0 / self.scale)
+
+
+def decoder_context_frames(config: AutoencoderConfig) -> int:
+    """Latent frames on each side that a decoded frame depends on.
+
+    Follows the interval of a frame's samples back through the layers, so windows that overlap by
+    this much decode exactly.
+    """
+    decoder = config.decoder.config
+    low, high = 0, config.downsampling_ratio - 1  # samples of frame 0
+    low, high = low - _KERNEL // 2, high + _KERNEL // 2
+    for _, _, stride in decoder.stages:
+        reach = sum(dilation * (_KERNEL // 2) for dilation in _DILATIONS)
+        low, high = low - reach, high + reach
+        if decoder.use_nearest_upsample:
+            left = (2 * stride - 1) // 2
+            low, high = (low - left) // stride, (high - left + 2 * stride - 1) // stride
+        else:
+            padding = math.ceil(stride / 2)
+            low, high = -((2 * stride - 1 - low - padding) // stride), (high + padding) // stride
+    low, high = low - _KERNEL // 2, high + _KERNEL // 2
+    return max(-low, high)
+
+
+def encoder_context_frames(config: AutoencoderConfig) -> int:
+    """Latent frames on each side whose audio an encoded frame depends on."""
+    encoder = config.encoder.config
+    low, high = -1, 1  # frame 0 through the last convolution, of kernel 3
+    for _, _, stride in reversed(encoder.stages):
+        padding = math.ceil(stride / 2)
+        low, high = low * stride - padding, high * stride - padding + 2 * stride - 1
+        reach = sum(dilation * (_KERNEL // 2) for dilation in _DILATIONS)
+        low, high = low - reach, high + reach
+    low, high = low - _KERNEL // 2, high + _KERNEL // 2
+    ratio = config.downsampling_ratio
+    return max(math.ceil(-low / ratio), math.ceil((high - ratio + 1) / ratio))

@@ -1,0 +1,111 @@
+"""Named access to a checkpoint's tensors, with a ledger of what was asked for.
+
+Networks are built *from* weights: each layer takes its tensors by upstream name and states the
+shape it needs. The same construction code therefore loads a checkpoint, lists what a checkpoint
+must hold (:class:`ShapeOnlySource`), and finds missing, misshapen, non-finite and unknown tensors
+in one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class TensorSource(Protocol):
+    """A mapping from tensor name to tensor that need not hold them all in memory."""
+
+    def names(self) -> Iterable[str]: ...
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Shape of a tensor, or None if there is none of that name."""
+
+    def read(self, name: str) -> Tensor:
+        """The tensor; only called for names that have a shape."""
+
+
+class ShapeOnlySource:
+    """Answers every request with an empty ``meta`` tensor: used to learn what a network needs."""
+
+    def names(self) -> Iterable[str]:
+        return ()
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        return None
+
+    def read(self, name: str) -> Tensor:
+        raise KeyError(name)
+
+
+@dataclass
+class Ledger:
+    """What was asked of a source, and what was wrong with the answers."""
+
+    requested: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    wrong_shape: list[str] = field(default_factory=list)
+    non_finite: list[str] = field(default_factory=list)
+
+    def clean(self) -> bool:
+        return not (self.missing or self.wrong_shape or self.non_finite)
+
+
+class Weights:
+    """A view of a tensor source below a name prefix.
+
+    Faulty tensors are noted in the ledger and replaced by ``meta`` tensors, so that one pass
+    finds all faults; whoever builds a network must look at the ledger before using it.
+    """
+
+    def __init__(self, source: TensorSource, prefix: str = "", ledger: Ledger | None = None):
+        self._source = source
+        self._prefix = prefix
+        self.ledger = ledger if ledger is not None else Ledger()
+
+    def scope(self, name: str) -> Weights:
+        """The same weights below ``name.``."""
+        return Weights(self._source, f"{self._prefix}{name}.", self.ledger)
+
+    def has(self, name: str) -> bool:
+        return self._source.shape(self._prefix + name) is not None
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """The float32 tensor of that name, which must have exactly that shape."""
+        full = self._prefix + name
+        self.ledger.requested[full] = shape
+        found = self._source.shape(full)
+        if found is None:
+            self.ledger.missing.append(full)
+        elif found != shape:
+            self.ledger.wrong_shape.append(f"{full}: {list(found)} instead of {list(shape)}")
+        else:
+            tensor = self._source.read(full).to(torch.float32)
+            if not bool(torch.isfinite(tensor).all()):
+                self.ledger.non_finite.append(full)
+            return tensor
+        return torch.empty(shape, device="meta")
+
+
+def parameter(tensor: Tensor) -> nn.Parameter:
+    """A contiguous parameter that owns its memory."""
+    return nn.Parameter(tensor.detach().contiguous(), requires_grad=False)
+
+
+def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    """An ``nn.Linear`` around existing tensors: weight ``(out, in)``, bias ``(out,)``."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    layer.weight = parameter(weight)
+    if bias is not None:
+        layer.bias = parameter(bias)
+    return layer
+
+
+def take_linear(weights: Weights, name: str, inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
+    """``nn.Linear`` from ``name.weight`` and, if asked for, ``name.bias``."""
+    scope = weights.scope(name)
+    weight = scope.take("weight", outputs, inputs)
+    return linear(weight, scope.take("bias", outputs) if bias else None)

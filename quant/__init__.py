@@ -1,0 +1,1 @@
+"""quant: networks -> quantized networks. Recipes as data, quantized layers, and the report."""

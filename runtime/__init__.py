@@ -1,0 +1,1 @@
+"""runtime: bundle -> engine -> sampler -> latents -> chunked decode -> audio. No PyTorch here."""

@@ -1,0 +1,1 @@
+"""Engines: one file per inference runtime that can execute a bundle."""

@@ -1,0 +1,158 @@
+"""Noise that is the same on every runtime: Philox4x32-10 and Box-Muller, bit for bit.
+
+A seed must give the same sound in Python, C++ and Kotlin, so the generator is a specification of
+its own and uses nothing that differs between machines: integer arithmetic, and the IEEE-754
+operations ``+ - * / sqrt`` on float64, each rounded to nearest. No ``log``, ``sin`` or ``cos`` of
+a math library, and no fused multiply-add (compile C++ with ``-ffp-contract=off``). The vectors in
+``tests/vectors/noise.json`` check a re-implementation.
+
+Generator ``philox4x32-10-boxmuller-1``
+---------------------------------------
+Element ``i`` (C order) of the noise tensor ``(seed, stream, item)`` is normal ``i % 4`` of block
+``i // 4``:
+
+1. **Counter** ``(block, 0, stream, item)``, **key** ``(seed & 0xFFFFFFFF, seed >> 32)``; all are
+   uint32. Streams: 0 is the initial noise, ``n >= 1`` the noise of sampler step ``n`` (the first
+   step is 1), 0xFFFFFFFF the noise of the VAE encoder. ``item`` is the index in a batch: 0 here.
+2. **Philox4x32-10** (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3.
+   SC 2011) gives four uint32 words ``w0 w1 w2 w3``. Words ``(w0, w1)`` give normals 0 and 1,
+   words ``(w2, w3)`` normals 2 and 3:
+3. **Box-Muller** of ``(a, b)``: ``r = sqrt(-2 * ln((a + 1) / 2^32))`` and ``angle = 2 pi b / 2^32``;
+   the normals are ``r * cos(angle)`` and ``r * sin(angle)``, rounded to float32 at the very end.
+4. **ln** of ``n / 2^32`` with the integer ``n = a + 1``: ``n = f * 2^e`` with ``0.5 <= f < 1``
+   (exact); if ``f < SQRT_HALF`` then ``f = f * 2`` and ``e = e - 1``. With ``s = (f - 1) / (f + 1)``,
+   ``z = s * s`` and ``p`` the Horner evaluation of ``LOG_TERMS`` in ``z``:
+   ``ln = (e - 32) * LN2 + (2 * s) * p``.
+5. **cos and sin**: the quadrant is ``q = ((b + 2^29) mod 2^32) >> 30`` and the rest
+   ``d = b - q * 2^30`` taken modulo 2^32 as a signed 32-bit integer, so ``|d| <= 2^29``.
+   ``x = d * TWO_PI_OVER_2_32``, ``z = x * x``; ``c`` is Horner of ``COS_TERMS`` in ``z`` and
+   ``s = x *`` Horner of ``SIN_TERMS`` in ``z``. ``(cos, sin)`` is ``(c, s)``, ``(-s, c)``,
+   ``(-c, -s)``, ``(s, -c)`` for quadrant 0, 1, 2, 3.
+
+Horner of ``(k0, k1, ..., kn)``: ``p = kn``, then ``p = p * z + k`` for ``k`` from ``k(n-1)`` down to
+``k0``, each product and sum rounded. The coefficients are the quotients written below, each one
+rounded division of two exact numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import factorial, prod
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+NOISE_ID: Final = "philox4x32-10-boxmuller-1"
+MAX_SEED: Final = 2**64 - 1
+
+STREAM_INITIAL: Final = 0
+STREAM_ENCODER: Final = 0xFFFFFFFF
+
+SQRT_HALF: Final = 0.7071067811865476
+LN2: Final = 0.6931471805599453
+TWO_PI_OVER_2_32: Final = 6.283185307179586 / 2**32
+# ln((1 + s) / (1 - s)) = 2 s (1 + z/3 + z^2/5 + ...); |s| < 0.172, so the rest is below 1e-18.
+LOG_TERMS: Final = tuple(1.0 / (2 * k + 1) for k in range(11))
+# Taylor series; |x| <= pi/4, so the rest is below 1e-17.
+COS_TERMS: Final = tuple((-1.0) ** k / factorial(2 * k) for k in range(9))
+SIN_TERMS: Final = tuple((-1.0) ** k / factorial(2 * k + 1) for k in range(9))
+
+_MULTIPLIERS: Final = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_WEYL: Final = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS: Final = 10
+_LOW32: Final = np.uint64(0xFFFFFFFF)
+_32: Final = np.uint64(32)
+
+Words = NDArray[np.uint64]  # uint32 values in uint64, so that products keep their high half
+
+
+def philox4x32(counter: tuple[Words, Words, Words, Words], key: tuple[int, int]) -> NDArray[np.uint32]:
+    """Philox4x32-10 of broadcastable counter words (uint32 values) under one key.
+
+    Returns uint32 of shape ``(*broadcast, 4)``.
+    """
+    c0, c1, c2, c3 = np.broadcast_arrays(*(np.asarray(word, np.uint64) for word in counter))
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        product0 = c0 * _MULTIPLIERS[0]
+        product1 = c2 * _MULTIPLIERS[1]
+        c0 = (product1 >> _32) ^ c1 ^ np.uint64(k0)
+        c1 = product1 & _LOW32
+        c2 = (product0 >> _32) ^ c3 ^ np.uint64(k1)
+        c3 = product0 & _LOW32
+        k0 = (k0 + _WEYL[0]) & 0xFFFFFFFF
+        k1 = (k1 + _WEYL[1]) & 0xFFFFFFFF
+    return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
+
+
+def _horner(terms: tuple[float, ...], z: NDArray[np.float64]) -> NDArray[np.float64]:
+    value = np.full_like(z, terms[-1])
+    for term in reversed(terms[:-1]):
+        value = value * z + term  # two numpy calls: never fused
+    return value
+
+
+def log_unit(word: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """Natural logarithm of ``(word + 1) / 2^32``, of the polynomial above; float64."""
+    fraction, exponent = np.frexp(word.astype(np.float64) + 1.0)  # exact
+    low = fraction < SQRT_HALF
+    fraction = np.where(low, fraction * 2.0, fraction)
+    power = exponent.astype(np.float64) - np.where(low, 33.0, 32.0)
+    s = (fraction - 1.0) / (fraction + 1.0)
+    return power * LN2 + (2.0 * s) * _horner(LOG_TERMS, s * s)
+
+
+def cos_sin_turn(word: NDArray[np.uint32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cosine and sine of ``2 pi word / 2^32``, of the polynomials above; float64."""
+    quadrant = (word + np.uint32(1 << 29)) >> np.uint32(30)  # uint32 addition wraps
+    rest = (word - (quadrant << np.uint32(30))).view(np.int32)
+    x = rest.astype(np.float64) * TWO_PI_OVER_2_32
+    z = x * x
+    c = _horner(COS_TERMS, z)
+    s = x * _horner(SIN_TERMS, z)
+    odd, upper = (quadrant & np.uint32(1)) == 1, quadrant >= 2
+    # Quadrants 0..3: (c, s), (-s, c), (-c, -s), (s, -c).
+    cos = np.where(odd, s, c)
+    sin = np.where(odd, c, s)
+    return np.where(odd ^ upper, -cos, cos), np.where(upper, -sin, sin)
+
+
+def normal_noise(
+    seed: int, stream: int, shape: tuple[int, ...], *, item: int = 0
+) -> NDArray[np.float32]:
+    """Standard normal float32 tensor ``(seed, stream, item)`` of ``shape``, filled in C order.
+
+    A shorter tensor is the beginning of a longer one. Raises ``ValueError`` for a seed outside
+    0 .. 2^64 - 1, a stream or item outside uint32, or more than 2^34 elements.
+    """
+    count = prod(shape)
+    blocks = -(-count // 4)
+    if not 0 <= seed <= MAX_SEED or not 0 <= min(stream, item) <= max(stream, item) < 2**32:
+        raise ValueError(f"seed {seed}, stream {stream} or item {item} out of range")
+    if blocks > 2**32:
+        raise ValueError(f"{count} elements; the block counter has 32 bits")
+    zero = np.uint64(0)
+    counter = (np.arange(blocks, dtype=np.uint64), zero, np.uint64(stream), np.uint64(item))
+    words = philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))
+    radius = np.sqrt(-2.0 * log_unit(words[:, 0::2]))
+    cos, sin = cos_sin_turn(words[:, 1::2])
+    normals = np.stack([radius * cos, radius * sin], axis=-1)
+    return normals.reshape(-1)[:count].astype(np.float32).reshape(shape)
+
+
+@dataclass(frozen=True)
+class PhiloxNoise:
+    """The noise of one generation, see :class:`arcmobile.runtime.sampler.NoiseSource`."""
+
+    seed: int
+    item: int = 0
+
+    def initial(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        return normal_noise(self.seed, STREAM_INITIAL, shape, item=self.item)
+
+    def step(self, index: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        return normal_noise(self.seed, index, shape, item=self.item)
+
+    def encoder(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        return normal_noise(self.seed, STREAM_ENCODER, shape, item=self.item)

@@ -1,0 +1,78 @@
+"""Ping-pong sampling: denoise fully, add fresh noise at the next level, repeat.
+
+At every step the model gives the velocity ``v`` at time ``t``; ``denoised = x - t * v`` is its guess
+of the clean latent, and ``x = (1 - t_next) * denoised + t_next * fresh noise`` goes to the next step.
+Everything is float32, as upstream computes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Latent = NDArray[np.float32]  # (1, latent_channels, frames)
+
+
+class Cancelled(Exception):
+    """The caller's ``cancelled`` answered yes; no result."""
+
+
+class NoiseSource(Protocol):
+    """Where the noise comes from: :class:`~arcmobile.runtime.noise.PhiloxNoise`, or recorded arrays.
+
+    Each call returns standard normal float32 of ``shape``; no call changes what another returns.
+    """
+
+    def initial(self, shape: tuple[int, ...]) -> Latent:
+        """The noise sampling starts from."""
+        ...
+
+    def step(self, index: int, shape: tuple[int, ...]) -> Latent:
+        """The noise added after sampler step ``index``, counted from 1."""
+        ...
+
+    def encoder(self, shape: tuple[int, ...]) -> Latent:
+        """The noise of the VAE posterior of init audio."""
+        ...
+
+
+def pingpong(
+    velocity: Callable[[Latent, np.float32], Latent],
+    times: NDArray[np.float32],
+    noise: NoiseSource,
+    shape: tuple[int, ...],
+    *,
+    init: Latent | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Latent:
+    """Runs the sampler and returns the final latent of ``shape``, float32.
+
+    ``velocity(x, t)`` is the model: ``x`` of ``shape``, ``t`` a float32 in (0, 1]. ``times`` is the
+    schedule of :func:`~arcmobile.runtime.schedule.pingpong_schedule`: steps + 1 values. With
+    ``init`` (the latent of init audio) the start is ``init`` mixed with noise at level ``times[0]``.
+    ``on_step(done, total)`` is called after each step. ``cancelled`` is asked before each step and
+    raises :class:`Cancelled`.
+    """
+    steps = len(times) - 1
+    x = noise.initial(shape)
+    if init is not None:
+        x = init * (np.float32(1) - times[0]) + x * times[0]
+    for index in range(steps):
+        if cancelled is not None and cancelled():
+            raise Cancelled(f"cancelled before step {index + 1} of {steps}")
+        now, following = times[index], times[index + 1]
+        denoised = x - now * velocity(x, now)
+        # Upstream draws noise on the last step too and multiplies it by 0; a counter-based
+        # generator loses nothing by leaving that out.
+        if following > 0:
+            fresh = noise.step(index + 1, shape)
+            x = (np.float32(1) - following) * denoised + following * fresh
+        else:
+            x = denoised
+        if on_step is not None:
+            on_step(index + 1, steps)
+    return x
