@@ -225,6 +225,14 @@ class CheckpointFolder:
             raise CheckpointError(f"{self.model_file}: {'; '.join(report.faults())}")
         return network.eval().requires_grad_(False)
 
+    def build_empty(self, component: str) -> nn.Module:
+        """The same network with ``meta`` tensors: for shapes, without reading weights."""
+        nothing, ledger = ShapeOnlySource(), Ledger()
+        network = _construct(
+            component, self.config, self.text_config, nothing, nothing, ledger, REFERENCE
+        )
+        return network.to("meta").eval().requires_grad_(False)
+
 
 def _construct(
     component: str,

@@ -144,8 +144,8 @@ def _dit_block(block: str, config: Config) -> Iterator[TensorPlan]:
     branch = config["depth"] ** -0.5
     for attention, norm, projections, attended_rms in (
         # Averaging over tokens shrinks the values; padding rows (zeros) shrink them further.
-        ("self_attn", "pre_norm", (("to_qkv", 3),), 0.3),
-        ("cross_attn", "cross_attend_norm", (("to_q", 1), ("to_kv", 2)), 0.2),
+        ("self_attn", "pre_norm", (("to_qkv", 3),), 0.55),
+        ("cross_attn", "cross_attend_norm", (("to_q", 1), ("to_kv", 2)), 0.35),
     ):
         yield _gain(f"{block}.{norm}.gamma", width)
         yield _offset(f"{block}.{norm}.beta", width)

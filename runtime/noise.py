@@ -17,20 +17,21 @@ Element ``i`` (C order) of the noise tensor ``(seed, stream, item)`` is normal `
 2. **Philox4x32-10** (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3.
    SC 2011) gives four uint32 words ``w0 w1 w2 w3``. Words ``(w0, w1)`` give normals 0 and 1,
    words ``(w2, w3)`` normals 2 and 3:
-3. **Box-Muller** of ``(a, b)``: ``r = sqrt(-2 * ln((a + 1) / 2^32))`` and ``angle = 2 pi b / 2^32``;
-   the normals are ``r * cos(angle)`` and ``r * sin(angle)``, rounded to float32 at the very end.
+3. **Box-Muller** of ``(a, b)``: with ``r = sqrt(-2 * ln((a + 1) / 2^32))`` and
+   ``angle = 2 pi b / 2^32`` the normals are ``r * cos(angle)`` and ``r * sin(angle)``, rounded
+   to float32 at the very end.
 4. **ln** of ``n / 2^32`` with the integer ``n = a + 1``: ``n = f * 2^e`` with ``0.5 <= f < 1``
-   (exact); if ``f < SQRT_HALF`` then ``f = f * 2`` and ``e = e - 1``. With ``s = (f - 1) / (f + 1)``,
-   ``z = s * s`` and ``p`` the Horner evaluation of ``LOG_TERMS`` in ``z``:
-   ``ln = (e - 32) * LN2 + (2 * s) * p``.
+   (exact); if ``f < SQRT_HALF`` then ``f = f * 2`` and ``e = e - 1``. With
+   ``s = (f - 1) / (f + 1)``, ``z = s * s`` and ``p`` the Horner evaluation of ``LOG_TERMS`` in
+   ``z``: ``ln = (e - 32) * LN2 + (2 * s) * p``.
 5. **cos and sin**: the quadrant is ``q = ((b + 2^29) mod 2^32) >> 30`` and the rest
    ``d = b - q * 2^30`` taken modulo 2^32 as a signed 32-bit integer, so ``|d| <= 2^29``.
    ``x = d * TWO_PI_OVER_2_32``, ``z = x * x``; ``c`` is Horner of ``COS_TERMS`` in ``z`` and
    ``s = x *`` Horner of ``SIN_TERMS`` in ``z``. ``(cos, sin)`` is ``(c, s)``, ``(-s, c)``,
    ``(-c, -s)``, ``(s, -c)`` for quadrant 0, 1, 2, 3.
 
-Horner of ``(k0, k1, ..., kn)``: ``p = kn``, then ``p = p * z + k`` for ``k`` from ``k(n-1)`` down to
-``k0``, each product and sum rounded. The coefficients are the quotients written below, each one
+Horner of ``(k0, k1, ..., kn)``: ``p = kn``, then ``p = p * z + k`` for ``k`` from ``k(n-1)`` down
+to ``k0``, each product and sum rounded. The coefficients are the quotients written below, each one
 rounded division of two exact numbers.
 """
 
@@ -41,7 +42,7 @@ from math import factorial, prod
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 NOISE_ID: Final = "philox4x32-10-boxmuller-1"
 MAX_SEED: Final = 2**64 - 1
@@ -64,14 +65,15 @@ _ROUNDS: Final = 10
 _LOW32: Final = np.uint64(0xFFFFFFFF)
 _32: Final = np.uint64(32)
 
-Words = NDArray[np.uint64]  # uint32 values in uint64, so that products keep their high half
 
-
-def philox4x32(counter: tuple[Words, Words, Words, Words], key: tuple[int, int]) -> NDArray[np.uint32]:
+def philox4x32(
+    counter: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike], key: tuple[int, int]
+) -> NDArray[np.uint32]:
     """Philox4x32-10 of broadcastable counter words (uint32 values) under one key.
 
     Returns uint32 of shape ``(*broadcast, 4)``.
     """
+    # uint32 values in uint64, so that products keep their high half.
     c0, c1, c2, c3 = np.broadcast_arrays(*(np.asarray(word, np.uint64) for word in counter))
     k0, k1 = key
     for _ in range(_ROUNDS):

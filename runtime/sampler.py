@@ -1,8 +1,8 @@
 """Ping-pong sampling: denoise fully, add fresh noise at the next level, repeat.
 
-At every step the model gives the velocity ``v`` at time ``t``; ``denoised = x - t * v`` is its guess
-of the clean latent, and ``x = (1 - t_next) * denoised + t_next * fresh noise`` goes to the next step.
-Everything is float32, as upstream computes it.
+At every step the model gives the velocity ``v`` at time ``t``; ``denoised = x - t * v`` is its
+guess of the clean latent, and ``x = (1 - t_next) * denoised + t_next * fresh noise`` goes to the
+next step. Everything is float32, as upstream computes it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Cancelled(Exception):
 
 
 class NoiseSource(Protocol):
-    """Where the noise comes from: :class:`~arcmobile.runtime.noise.PhiloxNoise`, or recorded arrays.
+    """Source of noise: :class:`~arcmobile.runtime.noise.PhiloxNoise`, or recorded arrays.
 
     Each call returns standard normal float32 of ``shape``; no call changes what another returns.
     """
@@ -53,7 +53,7 @@ def pingpong(
 
     ``velocity(x, t)`` is the model: ``x`` of ``shape``, ``t`` a float32 in (0, 1]. ``times`` is the
     schedule of :func:`~arcmobile.runtime.schedule.pingpong_schedule`: steps + 1 values. With
-    ``init`` (the latent of init audio) the start is ``init`` mixed with noise at level ``times[0]``.
+    ``init`` (the latent of init audio) the start is ``init`` mixed with noise at ``times[0]``.
     ``on_step(done, total)`` is called after each step. ``cancelled`` is asked before each step and
     raises :class:`Cancelled`.
     """

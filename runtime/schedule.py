@@ -1,4 +1,4 @@
-"""The times of the ping-pong sampler: upstream's log-SNR schedule, in float32 as upstream has it."""
+"""The times of the ping-pong sampler: upstream's log-SNR schedule, in its float32."""
 
 from __future__ import annotations
 

@@ -1,32 +1,31 @@
-"""What a backend is: a frozen declaration and one function that lowers a component.
-
-Adding a backend is one file with a :class:`Backend` and one line in ``backends/__init__.py``.
-"""
+"""What a backend is: one function from a network to a program file, and the facts about it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib.metadata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from arcmobile.export.model.primitives import NetworkForm
+from arcmobile.quant.precision import Precision
 
-if TYPE_CHECKING:
-    from arcmobile.quant.precision import LayerKind, Precision
+LayerPlan = Mapping[str, Precision]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class LoweringEntry:
-    """One static-shape entry point of a program.
+    """One callable of a program: the network at one latent length.
 
     Attributes:
-        name: ``main`` for the conditioner, else ``frames_<n>``.
-        frames: latent frames it works on; None for the conditioner.
-        inputs: example inputs by tensor name, in call order; their shapes are the entry's shapes.
-        outputs: output tensor names, in order.
+        name: the method, signature or graph name in the program, e.g. ``frames_256``.
+        frames: latent frames the entry works on; ``None`` where there is no such axis.
+        inputs: tensor name -> example tensor (float32 or int32), in call order; shapes are fixed.
+        outputs: tensor names, in the order the network returns them.
     """
 
     name: str
@@ -36,37 +35,83 @@ class LoweringEntry:
 
 
 @dataclass(frozen=True)
-class LoweringResult:
-    """What lowering reports besides the file.
+class Delegation:
+    """Where the operators of one entry ended up.
 
-    ``delegation`` counts, for runtimes that delegate, ``delegate_calls`` and each operator left
-    outside by name.
+    ``delegates`` counts calls into the accelerated backend, ``outside`` the operators (name ->
+    count) that the runtime's own kernels execute between those calls.
     """
 
-    delegation: Mapping[str, int] | None = None
+    delegates: int
+    outside: Mapping[str, int]
+
+    def record(self) -> dict[str, int]:
+        """The form stored in a manifest: ``{"delegates": n, operator: count, ...}``."""
+        return {"delegates": self.delegates, **self.outside}
+
+
+@dataclass(frozen=True)
+class LoweringSummary:
+    """Outcome of lowering one component.
+
+    Attributes:
+        bytes: size of the program file.
+        seconds: wall-clock time of the lowering.
+        peak_memory: high-water mark of this process's resident memory so far, in bytes.
+        delegation: entry name -> where its operators went; empty for backends without delegates.
+    """
+
+    bytes: int
+    seconds: float
+    peak_memory: int
+    delegation: Mapping[str, Delegation]
+
+
+class Lower(Protocol):
+    def __call__(
+        self,
+        module: nn.Module,
+        plan: LayerPlan,
+        entries: tuple[LoweringEntry, ...],
+        destination: Path,
+        *,
+        report: Report,
+    ) -> LoweringSummary:
+        """Quantizes and lowers a float32 network in the backend's form into one program file.
+
+        The module is consumed: its float weights are replaced and must not be used afterwards.
+
+        Args:
+            module: float32 network whose ``forward`` takes an entry's inputs in order.
+            plan: layer name -> precision; layers that are not named stay float32.
+            entries: the callables to put into the file.
+            destination: file to write; it appears complete or not at all.
+            report: called with one line per step, for progress display.
+
+        Raises:
+            ExportError: the network could not be lowered.
+            OutputError: the file could not be written.
+        """
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A runtime that networks can be lowered to.
+    """A runtime a network can be lowered to.
 
     Attributes:
-        name: as in the manifest and on the command line; the engine has the same name.
-        suffix: of its program files, with the dot.
-        form: how networks must be spelled for it.
-        lower: ``(network, entries, plan, destination) -> LoweringResult``. The network is float32,
-            in ``form``, and may be consumed (quantized in place, weights freed). ``plan`` maps
-            layer names to precisions; layers it does not name stay float32.
-        effective: the precision a layer of that kind really gets when another is asked for; the
-            plan is resolved through it, so manifests say what was done.
-        tools: distributions whose versions go into the manifest.
+        name: as on the command line and in the manifest.
+        suffix: of program files, with the dot.
+        form: how networks must be built for this backend.
+        lower: network -> program file.
+        tools: distributions whose versions belong in a bundle's provenance.
     """
 
     name: str
     suffix: str
     form: NetworkForm
-    lower: Callable[
-        [nn.Module, Sequence[LoweringEntry], Mapping[str, Precision], Path], LoweringResult
-    ]
-    effective: Callable[[LayerKind, Precision], Precision]
+    lower: Lower
     tools: tuple[str, ...]
+
+    def tool_versions(self) -> dict[str, str]:
+        """Distribution name -> installed version."""
+        return {tool: importlib.metadata.version(tool) for tool in self.tools}

@@ -156,32 +156,42 @@ class Conditioner(nn.Module):
         """
         embedded = self.embed(input_ids, attention_mask, *numbers)
         keys, values = self.project_cross(self.cross_tokens(embedded))
-        return self.project_global(embedded, input_ids.shape[0]), keys, values
+        vector = self.global_vector(embedded)
+        return self.project_global(vector, input_ids.shape[0]), keys, values
 
     def embed(
         self, input_ids: Tensor, attention_mask: Tensor, *numbers: Tensor
     ) -> dict[str, Tensor]:
-        """Embedding rows of every conditioner: ``(B, rows, cond_dim)`` by id.
+        """Embedding rows of every conditioner: ``(B, rows, cond_dim)`` by id."""
+        embedded = {self.text_id: self.embed_text(input_ids, attention_mask)}
+        batch = input_ids.shape[0]
+        for name, number in zip(self.number_ids, numbers, strict=True):
+            embedded[name] = self.numbers[name](number).view(batch, 1, -1)
+        return embedded
 
-        Padded prompt rows are zero *after* the projection, as upstream multiplies by the mask last.
+    def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Prompt rows ``(B, tokens, cond_dim)``.
+
+        Padded rows are zeroed *after* the projection, bias included, as upstream does.
         """
         rows = self.text(input_ids, attention_mask)
         if self.text_projection is not None:
             rows = self.text_projection(rows)
         batch, tokens = input_ids.shape
-        embedded = {self.text_id: rows * attention_mask.view(batch, tokens, 1)}
-        for name, number in zip(self.number_ids, numbers, strict=True):
-            embedded[name] = self.numbers[name](number).view(batch, 1, -1)
-        return embedded
+        return rows * attention_mask.view(batch, tokens, 1)
 
     def cross_tokens(self, embedded: dict[str, Tensor]) -> Tensor:
         """``(B, cond_tokens, cond_dim)``: the rows in the order of ``cross_attention_cond_ids``."""
         parts = [embedded[name] for name in self.cross_ids]
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
+    def cross_context(self, tokens: Tensor) -> Tensor:
+        """The cross tokens at the transformer's width: ``(B, cond_tokens, context_dim)``."""
+        return self.to_cross(silu(self.to_cross_hidden(tokens)))
+
     def project_cross(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Every layer's keys and values of the cross tokens, layer-major (see forward)."""
-        context = self.to_cross(silu(self.to_cross_hidden(tokens)))
+        context = self.cross_context(tokens)
         pairs = [layer(context) for layer in self.cross_layers]
         return torch.cat([k for k, _ in pairs]), torch.cat([v for _, v in pairs])
 
@@ -193,9 +203,8 @@ class Conditioner(nn.Module):
         joined = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
         return joined.view(joined.shape[0], -1)
 
-    def project_global(self, embedded: dict[str, Tensor], batch: int) -> Tensor:
-        """``(B, embed_dim)``; zeros if the model has no global conditioning."""
-        vector = self.global_vector(embedded)
+    def project_global(self, vector: Tensor | None, batch: int) -> Tensor:
+        """``vector`` (B, global_cond_dim) to (B, embed_dim); zeros without global conditioning."""
         if vector is None or self.to_global_hidden is None or self.to_global is None:
             return torch.zeros(batch, self.embed_dim)
         return self.to_global(silu(self.to_global_hidden(vector)))

@@ -396,6 +396,8 @@ class T5Config(_Open):
     relative_attention_num_buckets: int = 32
     relative_attention_max_distance: int = 128
     layer_norm_epsilon: float = 1e-6
+    pad_token_id: int = 0
+    eos_token_id: int = 1
     feed_forward_proj: Literal["relu", "gelu", "silu", "gated-gelu", "gated-relu", "gated-silu"] = (
         "relu"
     )

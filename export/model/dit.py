@@ -50,6 +50,11 @@ def head_norm(config: DitConfig, weights: Weights, form: NetworkForm) -> nn.Modu
     return UnitNorm() if kind == "l2" else nn.Identity()
 
 
+def rotary_frequencies(features: int) -> Tensor:
+    """Inverse frequencies of rotary embedding for that many rotated features: ``(features/2,)``."""
+    return 1.0 / (10000.0 ** (torch.arange(0, features, 2).float() / features))
+
+
 class RotaryTable(nn.Module):
     """Constant cosine and sine tables for queries and keys, and their application.
 

@@ -287,7 +287,7 @@ class OobleckEncoder(nn.Module):
         raw = self.raw(audio)
         mean, scale = raw[:, : self.latent_dim], raw[:, self.latent_dim :]
         # softplus, spelled so that it neither overflows nor needs a fused operator
-        stdev = F.relu(scale) + torch.log1p(torch.exp(-scale.abs())) + _STDEV_FLOOR
+        stdev = F.relu(scale) + torch.log(torch.exp(-scale.abs()) + 1.0) + _STDEV_FLOOR
         return mean * (1.0 / self.scale), stdev * (1.0 / self.scale)
 
 

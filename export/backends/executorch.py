@@ -1,0 +1,143 @@
+"""ExecuTorch with the XNNPACK delegate: a network -> one ``.pte`` with a method per entry.
+
+Quantized layers carry their int8 operators with them (quant/layers.py), so there is one export and
+one partitioner. Methods of one file share their weights.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from executorch.backends.xnnpack.utils.configs import (
+    get_transform_passes,
+    get_xnnpack_edge_compile_config,
+    get_xnnpack_executorch_backend_config,
+)
+from executorch.exir import EdgeProgramManager, to_edge_transform_and_lower
+from torch import nn
+from torch.export import ExportedProgram
+
+from arcmobile.export.backends.base import (
+    Backend,
+    Delegation,
+    LayerPlan,
+    LoweringEntry,
+    LoweringSummary,
+    Report,
+)
+from arcmobile.export.backends.xnnpack import mark_half_weights, partitioner
+from arcmobile.export.model.primitives import XNNPACK
+from arcmobile.quant.layers import quantize_layers
+from arcmobile.runtime.errors import ExportError, OutputError
+
+_DELEGATE_CALL = "executorch_call_delegate"
+
+
+def _peak_memory() -> int:
+    high_water = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return high_water if sys.platform == "darwin" else high_water * 1024  # Linux counts in KiB
+
+
+@contextmanager
+def _step(destination: Path, what: str) -> Iterator[None]:
+    """Names the program and the step when the toolchain gives up."""
+    try:
+        yield
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()
+        raise ExportError(
+            f"{destination.name}: {what} failed: {reason[0] if reason else type(error).__name__}"
+        ) from error
+
+
+def _export(module: nn.Module, entry: LoweringEntry) -> ExportedProgram:
+    program = torch.export.export(module, tuple(entry.inputs.values()), strict=False)
+    returned = len(program.graph_signature.user_outputs)
+    if returned != len(entry.outputs):
+        raise ExportError(
+            f"entry {entry.name} names {len(entry.outputs)} outputs, the network returns {returned}"
+        )
+    mark_half_weights(program)
+    return program
+
+
+def _delegation(edge: EdgeProgramManager, name: str) -> Delegation:
+    calls: Counter[str] = Counter(
+        getattr(node.target, "__name__", str(node.target))
+        for node in edge.exported_program(name).graph.nodes
+        if node.op == "call_function"
+    )
+    calls.pop("getitem", None)
+    delegates = calls.pop(_DELEGATE_CALL, 0)
+    return Delegation(delegates, dict(sorted(calls.items())))
+
+
+def _write(program: object, destination: Path) -> int:
+    partial = destination.with_name(f".{destination.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            program.write_to_file(file)  # type: ignore[attr-defined]
+        size = partial.stat().st_size
+        os.replace(partial, destination)
+    except OSError as error:
+        raise OutputError(f"cannot write {destination}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return size
+
+
+@torch.no_grad()
+def lower(
+    module: nn.Module,
+    plan: LayerPlan,
+    entries: tuple[LoweringEntry, ...],
+    destination: Path,
+    *,
+    report: Report,
+) -> LoweringSummary:
+    """Lowers a network in XNNPACK form; see :class:`arcmobile.export.backends.base.Lower`."""
+    start = time.perf_counter()
+    report(f"{destination.name}: quantizing {len(plan)} layers")
+    module = quantize_layers(module.eval(), plan)
+    programs: dict[str, ExportedProgram] = {}
+    for entry in entries:
+        report(f"{destination.name}: tracing {entry.name}")
+        with _step(destination, f"tracing {entry.name}"):
+            programs[entry.name] = _export(module, entry)
+    del module
+    report(f"{destination.name}: lowering {', '.join(programs)}")
+    with _step(destination, "lowering"):
+        edge = to_edge_transform_and_lower(
+            programs,
+            partitioner=[partitioner()],
+            transform_passes=get_transform_passes(),
+            compile_config=get_xnnpack_edge_compile_config(),
+        )
+        programs.clear()
+        delegation = {name: _delegation(edge, name) for name in edge.methods}
+        program = edge.to_executorch(get_xnnpack_executorch_backend_config())
+    del edge
+    size = _write(program, destination)
+    return LoweringSummary(
+        bytes=size,
+        seconds=time.perf_counter() - start,
+        peak_memory=_peak_memory(),
+        delegation=delegation,
+    )
+
+
+BACKEND = Backend(
+    name="executorch",
+    suffix=".pte",
+    form=XNNPACK,
+    lower=lower,
+    tools=("executorch", "torch"),
+)

@@ -1,0 +1,145 @@
+"""Two weight formats that XNNPACK computes with and ExecuTorch's partitioner does not offer.
+
+XNNPACK has linear layers and convolutions with float16 weights, and linear layers with int8
+weights, all on float32 activations (fully-connected ``f32_f16_f32`` and ``f32_f32_qc8w``,
+convolution and deconvolution with fp16 filters; XNNPACK src/subgraph). ExecuTorch's runtime passes
+them through, but its partitioner (executorch 1.5.1, backends/xnnpack) accepts quantized weights
+only behind quantized activations, and its serializer widens float16 filters. This file adds both
+through the two registries made for it, partitioner configs and node visitors; node visitors are
+registered on import and leave every node that was accepted before as it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import executorch.backends.xnnpack.operators  # noqa: F401  (fills the registry read below)
+import torch
+from executorch.backends.xnnpack.operators.node_visitor import (
+    NodeVisitor,
+    get_node_visitors,
+    register_node_visitor,
+)
+from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
+from executorch.backends.xnnpack.partition.config.gemm_configs import (
+    ConvolutionConfig,
+    GEMMConfig,
+    LinearConfig,
+)
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.backends.xnnpack.utils.quant_utils import is_dequant, is_per_channel
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+_WEIGHT_ARGUMENT = {
+    torch.ops.aten.linear.default: 1,
+    torch.ops.aten.conv2d.default: 1,
+    torch.ops.aten.conv_transpose2d.input: 1,
+}
+
+
+@torch.library.custom_op("arcmobile::widen", mutates_args=())
+def widen(weight: Tensor) -> Tensor:
+    """A float16 weight as float32: a cast that passes over the graph leave alone."""
+    return weight.to(torch.float32)
+
+
+@widen.register_fake
+def _(weight: Tensor) -> Tensor:
+    return torch.empty_like(weight, dtype=torch.float32)
+
+
+def _is_widened(node: object) -> bool:
+    return (
+        isinstance(node, Node)
+        and node.op == "call_function"
+        and getattr(node.target, "__name__", "") in ("widen.default", "arcmobile.widen.default")
+    )
+
+
+def mark_half_weights(program: ExportedProgram) -> None:
+    """Replaces the casts of stored float16 weights by :func:`widen`, in place."""
+    for node in program.graph.nodes:
+        if node.target not in (torch.ops.aten.to.dtype, torch.ops.aten._to_copy.default):
+            continue
+        source = node.args[0]
+        if source.op != "placeholder" or source.meta["val"].dtype != torch.float16:
+            continue
+        if all(user.args[_WEIGHT_ARGUMENT.get(user.target, 0)] is node for user in node.users):
+            node.target = torch.ops.arcmobile.widen.default
+            node.args, node.kwargs = (source,), {}
+    program.graph_module.recompile()
+
+
+class _FloatActivations(GEMMConfig):
+    """Accepts float activations with float16 or, where XNNPACK has the kernel, int8 weights."""
+
+    int8_weights = False
+
+    def get_deps(self, node: Node, ep: ExportedProgram) -> tuple[bool, list[Node]]:
+        weight, activation = node.args[self.weight_idx], node.args[self.act_idx]
+        if _is_widened(weight):
+            constants = [weight, weight.args[0]]
+        elif (
+            self.int8_weights
+            and is_dequant(weight)
+            and is_per_channel(weight)
+            and not is_dequant(activation)
+        ):
+            constants = [weight, *weight.all_input_nodes]
+        else:
+            return super().get_deps(node, ep)
+        bias = node.args[self.bias_idx] if len(node.args) > self.bias_idx else None
+        if bias is not None:
+            constants.append(bias)
+        return True, constants
+
+
+class _Linear(_FloatActivations, LinearConfig):
+    int8_weights = True
+
+
+class _Convolution(_FloatActivations, ConvolutionConfig):
+    pass
+
+
+def partitioner() -> XnnpackPartitioner:
+    """ExecuTorch's XNNPACK partitioner, extended."""
+    extended = {LinearConfig: _Linear, ConvolutionConfig: _Convolution}
+    return XnnpackPartitioner(configs=[extended.get(c, c) for c in ALL_PARTITIONER_CONFIGS])
+
+
+def _keeping_half(base: type[NodeVisitor]) -> type[NodeVisitor]:
+    """A visitor class that stores widened weights as the float16 they are."""
+
+    class HalfWeights(base):  # type: ignore[misc, valid-type]
+        def define_tensor(
+            self, tensor: Node, xnn_graph: Any, vals_to_ids: dict[Node, int], **options: Any
+        ) -> None:
+            if not _is_widened(tensor):
+                super().define_tensor(tensor, xnn_graph, vals_to_ids, **options)
+                return
+            stored = tensor.args[0]
+            options["force_fp32"] = False
+            super().define_tensor(stored, xnn_graph, vals_to_ids, **options)
+            vals_to_ids[tensor] = vals_to_ids[stored]
+
+    return HalfWeights
+
+
+@register_node_visitor
+class _Widen(NodeVisitor):
+    """Nothing to emit: the visitors of the users read the float16 tensor itself."""
+
+    target = "arcmobile.widen.default"
+
+    def define_node(
+        self, node: Node, xnn_graph: Any, vals_to_ids: dict[Node, int], debug_handle: int
+    ) -> None:
+        return
+
+
+for _visitor in get_node_visitors(None, None, None).values():
+    if _visitor.target in ("aten.linear.default", "aten.convolution.default"):
+        register_node_visitor(_keeping_half(type(_visitor)))

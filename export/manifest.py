@@ -1,0 +1,122 @@
+"""The manifest's facts that follow from a checkpoint, and its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+
+from arcmobile.export.checkpoint import CheckpointFolder
+from arcmobile.export.programs import FramePlan, audio_format, number_inputs
+from arcmobile.export.tokenizer_files import tokenizer_json_from_sentencepiece
+from arcmobile.runtime.bundle import (
+    SCHEMA_VERSION,
+    Component,
+    FileRecord,
+    Manifest,
+    Provenance,
+    Schedule,
+    Tokenizer,
+    Windowing,
+)
+from arcmobile.runtime.errors import CheckpointError
+from arcmobile.runtime.noise import NOISE_ID
+from arcmobile.runtime.tokenizer import PromptTokenizer
+
+# Upstream's ping-pong schedule (inference/sampling.py, sample_rf) and its usual number of steps.
+SCHEDULE = Schedule(kind="logsnr-pingpong", logsnr_start=-6.0, logsnr_end=2.0, default_steps=8)
+
+_LICENSE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
+_LICENSE_UNKNOWN = (
+    "The weights keep the license of the checkpoint they were exported from; "
+    "Stable Audio Open Small is under the Stability AI Community License."
+)
+
+
+def tokenizer_json(folder: CheckpointFolder) -> str:
+    """Text of the text encoder's ``tokenizer.json``, built from ``spiece.model`` if need be."""
+    path = folder.tokenizer_files()[0]
+    if path.suffix == ".json":
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise CheckpointError(f"{path}: not UTF-8 text; download it again") from None
+    return tokenizer_json_from_sentencepiece(path)
+
+
+def folder_tokenizer(folder: CheckpointFolder) -> PromptTokenizer:
+    """The prompt tokenizer of a checkpoint; :class:`CheckpointError` if its file is broken."""
+    try:
+        return PromptTokenizer(
+            tokenizer_json(folder),
+            max_length=folder.config.conditioning.text.config.max_length,
+            pad_id=folder.text_config.pad_token_id,
+            eos_id=folder.text_config.eos_token_id,
+        )
+    except ValueError as error:
+        path = folder.tokenizer_files()[0]
+        raise CheckpointError(f"{path}: not a tokenizer ({error}); download it again") from None
+
+
+def license_notice(folder: CheckpointFolder) -> str:
+    """The first line of the checkpoint's license file, or what is known without one."""
+    for name in _LICENSE_FILES:
+        path = folder.path / name
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            first = next((line.strip(" #\t") for line in lines if line.strip(" #\t")), "")
+            if first:
+                return first
+    return _LICENSE_UNKNOWN
+
+
+def tool_versions(names: Sequence[str]) -> dict[str, str]:
+    """Installed versions of distributions, those that are not installed left out."""
+    versions = {}
+    for name in ("arcmobile", "torch", *names):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def build_manifest(
+    folder: CheckpointFolder,
+    frames: FramePlan,
+    components: Mapping[str, Component],
+    *,
+    model_id: str,
+    recipe: str,
+    backend: str,
+    digest: str,
+    tokenizer_files: Sequence[FileRecord],
+    tools: Mapping[str, str],
+) -> Manifest:
+    """Put together what the export measured and what follows from the checkpoint."""
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        model_id=model_id,
+        license_notice=license_notice(folder),
+        recipe=recipe,
+        backend=backend,
+        audio=audio_format(folder.config),
+        frame_counts=frames.counts,
+        numbers=number_inputs(folder.config),
+        tokenizer=Tokenizer(
+            kind="t5-unigram",
+            files=tuple(tokenizer_files),
+            max_length=folder.config.conditioning.text.config.max_length,
+            pad_id=folder.text_config.pad_token_id,
+            eos_id=folder.text_config.eos_token_id,
+        ),
+        schedule=SCHEDULE,
+        noise=NOISE_ID,
+        windowing=Windowing(context_frames=frames.context),
+        components=dict(components),
+        provenance=Provenance(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            checkpoint_sha256=digest,
+            tools=dict(tools),
+        ),
+    )

@@ -1,0 +1,85 @@
+"""Folders that appear whole or not at all: work in a hidden neighbour, rename it into place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from arcmobile.runtime.errors import OutputError
+
+
+def partial_folder(out: Path) -> Path:
+    """Where the content of `out` grows; next to it, so that the rename stays on one disk."""
+    return out.parent / f".{out.name}.partial"
+
+
+@contextmanager
+def staged_folder(
+    out: Path, *, replace: bool = False, keep_partial: bool = False
+) -> Iterator[Path]:
+    """Yield an empty folder that becomes `out` when the block ends without an exception.
+
+    Args:
+        out: the folder to make; its parents are created.
+        replace: allow `out` to exist; the old folder goes only when the new one is complete.
+        keep_partial: leave (and next time reuse) what was written when the block fails, for
+            downloads that resume.
+
+    Raises:
+        OutputError: `out` exists and `replace` is false, or it cannot be written.
+    """
+    out = out.absolute()
+    if _is_occupied(out) and not replace:
+        raise OutputError(f"{out}: already exists; remove it, choose another --out or add --force")
+    staging = partial_folder(out)
+    try:
+        if not keep_partial:
+            shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True, exist_ok=True)
+        yield staging
+        if out.is_dir():
+            shutil.rmtree(out)
+        elif out.exists():
+            out.unlink()
+        staging.rename(out)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise OutputError(
+            f"{out}: cannot be written ({os.strerror(error.errno)}); choose another --out"
+        ) from error
+    finally:
+        if not keep_partial:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+_UNWRITABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+)
+
+
+def require_space(out: Path, needed: int) -> None:
+    """Raise OutputError when the disk of `out` has fewer than `needed` bytes free."""
+    existing = next(
+        parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists()
+    )
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise OutputError(
+            f"{out}: needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
+            "free some space or choose another --out"
+        )
+
+
+def _is_occupied(out: Path) -> bool:
+    return (out.exists() and not out.is_dir()) or (out.is_dir() and any(out.iterdir()))

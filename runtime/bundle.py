@@ -1,0 +1,280 @@
+"""The bundle: the contract between the export pipeline and everything that runs a model.
+
+A bundle is a flat folder: ``manifest.json`` (:mod:`arcmobile.runtime.bundle_schema`), one program
+file per component, the tokenizer files. A reader in another language needs nothing but the
+manifest. :meth:`Bundle.open` reads one, :func:`write_bundle` writes one or nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from arcmobile.runtime.bundle_schema import (
+    KNOWN_SCHEMA_VERSIONS,
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    TOKENIZER_NAME,
+    AudioFormat,
+    Component,
+    Entry,
+    Fidelity,
+    FileRecord,
+    Manifest,
+    NumberInput,
+    Provenance,
+    Schedule,
+    TensorSpec,
+    Tokenizer,
+    Windowing,
+)
+from arcmobile.runtime.errors import BundleError, ExportError, OutputError
+
+__all__ = [
+    "KNOWN_SCHEMA_VERSIONS",
+    "MANIFEST_NAME",
+    "SCHEMA_VERSION",
+    "TOKENIZER_NAME",
+    "AudioFormat",
+    "Bundle",
+    "BundleWriter",
+    "Component",
+    "Entry",
+    "Fidelity",
+    "FileRecord",
+    "Manifest",
+    "NumberInput",
+    "Provenance",
+    "Schedule",
+    "TensorSpec",
+    "Tokenizer",
+    "Windowing",
+    "record_file",
+    "write_bundle",
+]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_EXPORT_AGAIN = "export the bundle again"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose manifest is valid and whose files are all there."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> Bundle:
+        """Opens and checks the bundle in folder ``path``.
+
+        Every file's presence and size is checked; ``verify`` also reads the files and compares
+        their sha256. Raises :class:`BundleError` naming the file, the field and the mend.
+        """
+        folder = Path(path)
+        if folder.name == MANIFEST_NAME and folder.is_file():
+            folder = folder.parent
+        bundle = cls(folder, _read_manifest(folder / MANIFEST_NAME))
+        for record in bundle.manifest.files():
+            bundle._check_file(record, verify=verify)
+        return bundle
+
+    def file(self, record: FileRecord) -> Path:
+        """Path of a file of this bundle; raises :class:`BundleError` if it leaves the folder."""
+        path = self.folder / record.file
+        # A plain name can still be a symbolic link to somewhere else.
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise BundleError(f"{path}: is a link that leaves the bundle folder; {_EXPORT_AGAIN}")
+        return path
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files named by the manifest, each counted once."""
+        return sum({record.file: record.bytes for record in self.manifest.files()}.values())
+
+    def _check_file(self, record: FileRecord, *, verify: bool) -> None:
+        path = self.file(record)
+        if not path.is_file():
+            raise BundleError(f"{path}: missing; copy the whole bundle folder or {_EXPORT_AGAIN}")
+        found = path.stat().st_size
+        if found != record.bytes:
+            raise BundleError(
+                f"{path}: {found} bytes, the manifest says {record.bytes}; "
+                f"copy the file again or {_EXPORT_AGAIN}"
+            )
+        if verify and _sha256(path) != record.sha256:
+            raise BundleError(
+                f"{path}: sha256 differs from the manifest; copy the file again or {_EXPORT_AGAIN}"
+            )
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not path.parent.is_dir():
+        raise BundleError(f"{path.parent}: no such folder; give the folder of an exported bundle")
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise BundleError(
+            f"{path.parent}: no {MANIFEST_NAME} in it; give the folder of an exported bundle"
+        ) from None
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        document = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise BundleError(f"{path}: not JSON ({error}); {_EXPORT_AGAIN}") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version not in KNOWN_SCHEMA_VERSIONS:
+        known = ", ".join(map(str, KNOWN_SCHEMA_VERSIONS))
+        raise BundleError(
+            f"{path}: schema_version {version!r} is unknown (known: {known}); "
+            f"{_EXPORT_AGAIN} with this version of arcmobile, or upgrade arcmobile"
+        )
+    try:
+        return Manifest.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise BundleError(f"{path}: {_first_problem(error)}; {_EXPORT_AGAIN}") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    first, *others = error.errors(include_url=False, include_context=False)
+    field = ".".join(map(str, first["loc"]))
+    text = f"{field}: {first['msg']}" if field else first["msg"]
+    return f"{text} (and {len(others)} more)" if others else text
+
+
+def record_file(path: str | os.PathLike[str]) -> FileRecord:
+    """Name, sha256 and size of a file, read in pieces; ``OSError`` if it cannot be read."""
+    path = Path(path)
+    return FileRecord(file=path.name, sha256=_sha256(path), bytes=path.stat().st_size)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class BundleWriter:
+    """A bundle in the making: put files into ``folder``, then call :meth:`finish` once."""
+
+    folder: Path
+    manifest: Manifest | None = None
+
+    def path(self, name: str) -> Path:
+        """Where to write the bundle file ``name``."""
+        return self.folder / name
+
+    def record(self, name: str) -> FileRecord:
+        """The manifest's record of a file that was written to ``path(name)``."""
+        return record_file(self.path(name))
+
+    def finish(self, manifest: Manifest) -> None:
+        """Writes the manifest; the bundle appears at its destination when the block ends."""
+        text = manifest.model_dump_json(indent=2) + "\n"
+        self.path(MANIFEST_NAME).write_text(text, encoding="utf-8")
+        self.manifest = manifest
+
+    def check(self) -> None:
+        """Every file is recorded and every record has its file, at its size; else ExportError."""
+        if self.manifest is None:
+            raise ExportError(f"{self.folder}: the bundle has no manifest; BundleWriter.finish it")
+        recorded = {record.file: record.bytes for record in self.manifest.files()}
+        found = {path.name: path.stat().st_size for path in self.folder.iterdir()}
+        found.pop(MANIFEST_NAME)
+        for name in sorted(recorded.keys() | found.keys()):
+            if recorded.get(name) != found.get(name):
+                raise ExportError(
+                    f"{name}: {found.get(name, 'no')} bytes written, "
+                    f"{recorded.get(name, 'no')} bytes recorded in the manifest"
+                )
+
+
+@contextmanager
+def write_bundle(
+    destination: str | os.PathLike[str], *, overwrite: bool = False
+) -> Iterator[BundleWriter]:
+    """Writes a bundle to folder ``destination``, whole or not at all.
+
+    Gives a writer on a temporary folder beside the destination. When the block ends well and the
+    files match the manifest, the folder is renamed into place; when it fails or is interrupted,
+    the folder is removed. A bundle already there is kept until the new one is complete, then
+    replaced; only with ``overwrite``, and nothing but a bundle or an empty folder is replaced.
+
+    Raises :class:`OutputError` if the destination cannot be written, is taken, or the disk is full.
+    """
+    # Absolute, so that a change of working directory inside the block does no harm.
+    destination = Path(os.path.abspath(destination))  # noqa: PTH100 (resolve() follows links)
+    _check_destination(destination, overwrite=overwrite)
+    folder = _sibling(destination, "partial")
+    try:
+        folder.mkdir(parents=True)
+        writer = BundleWriter(folder)
+        yield writer
+        writer.check()
+        _swap_in(folder, destination)
+    except OSError as error:
+        if reason := _write_failure(error, folder):
+            raise OutputError(f"{destination}: {reason}") from error
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_destination(destination: Path, *, overwrite: bool) -> None:
+    if not destination.exists():
+        return
+    if not destination.is_dir():
+        raise OutputError(f"{destination}: is a file; give a folder for the bundle")
+    if not any(destination.iterdir()):
+        return
+    if not (destination / MANIFEST_NAME).is_file():
+        raise OutputError(f"{destination}: holds other files; give a new or empty folder")
+    if not overwrite:
+        raise OutputError(
+            f"{destination}: a bundle is already there; give another folder or ask to overwrite it"
+        )
+
+
+def _sibling(destination: Path, purpose: str) -> Path:
+    """A fresh name beside the destination: on the same disk, so that renaming is atomic."""
+    return destination.with_name(f".{destination.name}.{purpose}-{secrets.token_hex(4)}")
+
+
+def _swap_in(folder: Path, destination: Path) -> None:
+    """Renames ``folder`` to ``destination``; what was there is moved aside first, then removed."""
+    if not destination.exists():
+        folder.rename(destination)
+        return
+    aside = _sibling(destination, "old")
+    destination.rename(aside)
+    try:
+        folder.rename(destination)
+    except BaseException:
+        aside.rename(destination)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_failure(error: OSError, folder: Path) -> str | None:
+    """Says why writing failed; ``None`` for an error of reading something else."""
+    if error.errno in _FULL:
+        return "disk is full; free some space or give another folder"
+    if error.filename is not None and _is_about(Path(error.filename), folder):
+        return f"cannot be written ({error.strerror}); give another folder"
+    return None
+
+
+def _is_about(path: Path, folder: Path) -> bool:
+    """Whether ``path`` lies in the folder being written, or on the way to it."""
+    return path.is_relative_to(folder) or folder.is_relative_to(path)

@@ -1,0 +1,268 @@
+"""The manifest of a bundle: what an app must know to run a model without reading our code.
+
+The schema is versioned. :class:`Manifest` also checks that the parts agree with each other, so
+that a reader may rely on it: tensor names and shapes of every program entry, the frame counts,
+the tokenizer length. See :mod:`arcmobile.runtime.tensors` for the names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from arcmobile.runtime import tensors
+
+SCHEMA_VERSION = 1
+KNOWN_SCHEMA_VERSIONS = (1,)
+MANIFEST_NAME = "manifest.json"
+TOKENIZER_NAME = "tokenizer.json"
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _plain_file_name(name: str) -> str:
+    if not _PLAIN_NAME.fullmatch(name):
+        raise ValueError(f"file name {name!r} leaves the bundle folder or is not a plain name")
+    if name == MANIFEST_NAME:
+        raise ValueError(f"file name {name!r} is kept for the manifest itself")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain_file_name)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=1)]
+
+
+class _Record(BaseModel):
+    # NaN and infinity are no JSON and mean a broken measurement.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FileRecord(_Record):
+    """A file of the bundle with its sha256 (hex) and size in bytes."""
+
+    file: FileName
+    sha256: Digest
+    bytes: int = Field(ge=0)
+
+
+class TensorSpec(_Record):
+    """One input or output of a program entry; shapes are fixed."""
+
+    name: str
+    shape: tuple[Size, ...]
+    dtype: Literal["float32", "int32"]
+
+
+class Entry(_Record):
+    """One callable of a program file: an ExecuTorch method, a LiteRT signature, an ONNX graph.
+
+    ``frames`` is the number of latent frames the entry works on; ``None`` for the conditioner.
+    Inputs and outputs are listed in call order.
+    """
+
+    name: str
+    frames: int | None = Field(default=None, ge=1)
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def shape_of(self, tensor: str) -> tuple[int, ...] | None:
+        """Shape of the named input or output; ``None`` where the entry has no such tensor."""
+        for spec in (*self.inputs, *self.outputs):
+            if spec.name == tensor:
+                return spec.shape
+        return None
+
+
+class Fidelity(_Record):
+    """How far the lowered program is from the float32 PyTorch network, measured at export."""
+
+    max_abs_error: float
+    snr_db: float | None  # None: the outputs are identical
+    cosine: float
+
+
+class Component(FileRecord):
+    """One program file: its entries, the precision of each part, its export-time error."""
+
+    precision: dict[str, str]
+    entries: tuple[Entry, ...] = Field(min_length=1)
+    fidelity: Fidelity
+    delegation: dict[str, int] | None = (
+        None  # ExecuTorch: delegate calls and operators left outside
+    )
+
+    def entry(self, name: str) -> Entry | None:
+        """The entry called ``name``, or ``None``."""
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+    def entry_for(self, frames: int) -> Entry | None:
+        """The entry that works on exactly ``frames`` latent frames, or ``None``."""
+        return next((entry for entry in self.entries if entry.frames == frames), None)
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Latent frame counts of the entries, ascending."""
+        return tuple(sorted(entry.frames for entry in self.entries if entry.frames is not None))
+
+
+class AudioFormat(_Record):
+    sample_rate: int = Field(ge=1)  # Hz
+    channels: int = Field(ge=1)
+    samples_per_frame: int = Field(ge=1)
+    latent_channels: int = Field(ge=1)
+
+
+class NumberInput(_Record):
+    """A number the model is conditioned on; the program clamps it to [minimum, maximum]."""
+
+    name: str
+    minimum: float
+    maximum: float
+
+
+class Tokenizer(_Record):
+    """The text front end. ``t5-unigram``: one of the files is ``tokenizer.json``."""
+
+    kind: Literal["t5-unigram"]
+    files: tuple[FileRecord, ...] = Field(min_length=1)
+    max_length: int = Field(ge=1)
+    pad_id: int
+    eos_id: int
+
+    @model_validator(mode="after")
+    def _has_tokenizer_json(self) -> Self:
+        if not any(record.file == TOKENIZER_NAME for record in self.files):
+            raise ValueError(f"no {TOKENIZER_NAME} among the files")
+        return self
+
+
+class Schedule(_Record):
+    """Ping-pong schedule: t = sigmoid(-linspace(logsnr_start, logsnr_end, steps + 1)),
+
+    the first value replaced by sigma_max (1 without init audio) and the last by 0.
+    """
+
+    kind: Literal["logsnr-pingpong"]
+    logsnr_start: float
+    logsnr_end: float
+    default_steps: int = Field(ge=1)
+
+
+class Windowing(_Record):
+    """Chunked decoding: windows of the entry's frames; outputs closer than ``context_frames`` to a
+
+    window edge that is not an edge of the whole sequence are dropped.
+    """
+
+    context_frames: int = Field(ge=0)
+
+
+class Provenance(_Record):
+    created: str  # ISO 8601, UTC
+    checkpoint_sha256: Digest
+    tools: dict[str, str]  # name -> version
+
+
+class Manifest(_Record):
+    schema_version: Literal[1]
+    model_id: str
+    license_notice: str
+    recipe: str
+    backend: str
+    audio: AudioFormat
+    frame_counts: tuple[Size, ...] = Field(min_length=1)  # latent lengths the DiT was exported for
+    numbers: tuple[NumberInput, ...]
+    tokenizer: Tokenizer
+    schedule: Schedule
+    noise: str  # id of the noise generator, see runtime/noise.py
+    windowing: Windowing
+    components: dict[str, Component]
+    provenance: Provenance
+
+    def files(self) -> Iterator[FileRecord]:
+        """Every file of the bundle but the manifest: the tokenizer's, then the programs."""
+        yield from self.tokenizer.files
+        yield from self.components.values()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        unknown = sorted(set(self.components) - set(tensors.COMPONENTS))
+        missing = sorted({tensors.CONDITIONER, tensors.DIT, tensors.DECODER} - set(self.components))
+        if unknown or missing:
+            raise ValueError(
+                f"components: unknown {unknown}, missing {missing}; known: "
+                + ", ".join(tensors.COMPONENTS)
+            )
+        self._check_text_parts()
+        dit = self.components[tensors.DIT]
+        if without := sorted(set(self.frame_counts) - set(dit.windows)):
+            raise ValueError(f"components.dit: no entry for frame_counts {without}")
+        for name, component in self.components.items():
+            for entry in component.entries:
+                if name != tensors.CONDITIONER:
+                    self._check_audio_entry(name, entry)
+        return self
+
+    def _check_text_parts(self) -> None:
+        """Conditioner: its inputs are ids, mask and numbers; its outputs are what the DiT takes."""
+        one_per_token = (1, self.tokenizer.max_length)
+        names = {tensors.INPUT_IDS, tensors.ATTENTION_MASK} | {n.name for n in self.numbers}
+        produced: set[str] = set()
+        for entry in self.components[tensors.CONDITIONER].entries:
+            where = f"components.{tensors.CONDITIONER}.{entry.name}"
+            _expect_names(where, "inputs", entry.inputs, names)
+            for tensor in (tensors.INPUT_IDS, tensors.ATTENTION_MASK):
+                _expect_shape(where, tensor, entry.shape_of(tensor), one_per_token)
+            for number in self.numbers:
+                _expect_shape(where, number.name, entry.shape_of(number.name), (1,))
+            produced |= {spec.name for spec in entry.outputs}
+        for entry in self.components[tensors.DIT].entries:
+            where = f"components.{tensors.DIT}.{entry.name}"
+            taken = {tensors.LATENT, tensors.TIMESTEP} | produced
+            _expect_names(where, "inputs", entry.inputs, taken)
+
+    def _check_audio_entry(self, component: str, entry: Entry) -> None:
+        """DiT, decoder, encoder: names and shapes follow from ``frames`` and the audio format."""
+        where = f"components.{component}.{entry.name}"
+        if entry.frames is None:
+            raise ValueError(f"{where}: frames is missing")
+        latent = (1, self.audio.latent_channels, entry.frames)
+        samples = entry.frames * self.audio.samples_per_frame
+        if component == tensors.DIT:
+            _expect_names(where, "outputs", entry.outputs, {tensors.VELOCITY})
+            _expect_shape(where, tensors.LATENT, entry.shape_of(tensors.LATENT), latent)
+            _expect_shape(where, tensors.VELOCITY, entry.shape_of(tensors.VELOCITY), latent)
+        elif component == tensors.DECODER:
+            _expect_names(where, "inputs", entry.inputs, {tensors.LATENT})
+            _expect_names(where, "outputs", entry.outputs, {tensors.AUDIO})
+            _expect_shape(where, tensors.LATENT, entry.shape_of(tensors.LATENT), latent)
+            audio = entry.shape_of(tensors.AUDIO) or ()
+            # Odd strides make the decoder's output a few samples shorter than the frames.
+            if audio[:2] != (1, self.audio.channels) or not (
+                len(audio) == 3 and audio[2] <= samples
+            ):
+                raise ValueError(f"{where}: audio is {audio}, not (1, channels, <= {samples})")
+        else:
+            _expect_names(where, "inputs", entry.inputs, {tensors.AUDIO})
+            _expect_names(where, "outputs", entry.outputs, {tensors.MEAN, tensors.STDEV})
+            shape = (1, self.audio.channels, samples)
+            _expect_shape(where, tensors.AUDIO, entry.shape_of(tensors.AUDIO), shape)
+            _expect_shape(where, tensors.MEAN, entry.shape_of(tensors.MEAN), latent)
+            _expect_shape(where, tensors.STDEV, entry.shape_of(tensors.STDEV), latent)
+
+
+def _expect_names(where: str, kind: str, specs: tuple[TensorSpec, ...], names: set[str]) -> None:
+    found = [spec.name for spec in specs]
+    if sorted(found) != sorted(names):
+        raise ValueError(f"{where}: {kind} are {found}, not {sorted(names)}")
+
+
+def _expect_shape(
+    where: str, tensor: str, found: tuple[int, ...] | None, wanted: tuple[int, ...]
+) -> None:
+    if found != wanted:
+        raise ValueError(f"{where}: {tensor} is {found}, not {wanted}")

@@ -1,0 +1,67 @@
+"""ONNX Runtime on the CPU: one session per component, whose graph serves all its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from arcmobile.runtime.bundle import Bundle, Entry
+from arcmobile.runtime.engine import Array, Engine, EngineOptions
+from arcmobile.runtime.errors import EngineError
+
+# ONNX Runtime's exceptions share no base class of their own.
+_ORT_ERRORS = (
+    ort_errors.EPFail,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoModel,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+class OnnxEngine(Engine):
+    """Engine of ``.onnx`` bundles. ``threads`` is the size of each session's thread pool."""
+
+    def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
+        super().__init__(bundle.manifest)
+        self._bundle = bundle
+        self._options = onnxruntime.SessionOptions()
+        self._options.intra_op_num_threads = options.thread_count()
+        self._options.inter_op_num_threads = 1
+        self._options.log_severity_level = 3  # errors only: warnings are about our own graphs
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+
+    def _load(self, component: str) -> None:
+        path = self._bundle.file(self._component(component))
+        try:
+            session = onnxruntime.InferenceSession(
+                path, self._options, providers=["CPUExecutionProvider"]
+            )
+        except _ORT_ERRORS as error:
+            raise EngineError(f"{path}: ONNX Runtime refuses it ({_one_line(error)})") from error
+        self._sessions[component] = session
+
+    def _unload(self, component: str) -> None:
+        del self._sessions[component]
+
+    def _run(self, component: str, entry: Entry, inputs: Sequence[Array]) -> Sequence[Array]:
+        feed = dict(zip((spec.name for spec in entry.inputs), inputs, strict=True))
+        try:
+            outputs: Sequence[Array] = self._sessions[component].run(
+                [spec.name for spec in entry.outputs], feed
+            )
+        except (*_ORT_ERRORS, ValueError) as error:  # ValueError: a name the graph does not have
+            raise EngineError(
+                f"{component}.{entry.name}: ONNX Runtime failed ({_one_line(error)})"
+            ) from error
+        return outputs
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
