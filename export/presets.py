@@ -20,6 +20,7 @@ from arcmobile.export.staging import require_space, staged_folder
 from arcmobile.export.tokenizer_files import tokenizer_json_from_sentencepiece
 from arcmobile.runtime.errors import InputError
 
+MODEL_CONFIG = "model_config.json"
 EXTRA_IDS = 100  # T5's sentinel tokens, after the pieces
 MAX_PIECES = 1000
 _VOCABULARY_STEP = 16  # embedding rows are rounded up to it
@@ -210,7 +211,7 @@ def init_checkpoint(
     seed: int,
     out: Path,
     *,
-    replace: bool = False,
+    overwrite: bool = False,
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Write a random checkpoint; the same preset and seed give the same files.
@@ -218,7 +219,7 @@ def init_checkpoint(
     Args:
         seed: 0 or more.
         out: the folder to make; it appears only when complete.
-        replace: allow `out` to exist.
+        overwrite: allow `out` to be an existing checkpoint.
         on_bytes: called with the bytes of weights just written, for a progress bar.
 
     Raises:
@@ -227,9 +228,9 @@ def init_checkpoint(
     """
     if seed < 0:
         raise InputError(f"--seed {seed}: has to be 0 or more")
-    require_space(out, checkpoint_bytes(preset))
-    with staged_folder(out, replace=replace) as folder:
-        _write_json(folder / "model_config.json", preset.model_config())
+    with staged_folder(out, replaceable=MODEL_CONFIG if overwrite else None) as folder:
+        require_space(out, checkpoint_bytes(preset))
+        _write_json(folder / MODEL_CONFIG, preset.model_config())
         text = folder / "text_encoder"
         text.mkdir()
         pieces = _write_tokenizer(text)

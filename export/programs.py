@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from arcmobile.export.backends.base import LoweringEntry
 from arcmobile.export.model.config import ModelConfig
 from arcmobile.export.model.oobleck import decoder_context_frames, encoder_context_frames
+from arcmobile.quant.recipes import Part
 from arcmobile.runtime.bundle import AudioFormat, NumberInput, TensorSpec
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.noise import normal_noise
@@ -41,6 +42,18 @@ from arcmobile.runtime.tokenizer import PromptTokenizer
 # The window of the chunked decode is the largest that splits the trained duration into equal
 # windows of at most this many frames: memory grows with the window, wasted overlap falls with it.
 _MAX_WINDOW_FRAMES = 100
+
+# Which part of the model a layer belongs to, by name prefix within its component.
+PARTS: Mapping[str, Mapping[str, Part]] = {
+    CONDITIONER: {
+        "": Part.CONDITIONING,
+        "text": Part.TEXT_ENCODER,
+        "text.embedding": Part.TEXT_EMBEDDING,
+    },
+    DIT: {"": Part.DIT},
+    DECODER: {"": Part.DECODER},
+    ENCODER: {"": Part.ENCODER},
+}
 
 EXAMPLE_PROMPT = "warm analog synth pad with soft rain, 90 BPM"
 # Mid-schedule: signal and noise both matter there.

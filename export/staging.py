@@ -19,22 +19,23 @@ def partial_folder(out: Path) -> Path:
 
 @contextmanager
 def staged_folder(
-    out: Path, *, replace: bool = False, keep_partial: bool = False
+    out: Path, *, replaceable: str | None = None, keep_partial: bool = False
 ) -> Iterator[Path]:
     """Yield an empty folder that becomes `out` when the block ends without an exception.
 
     Args:
         out: the folder to make; its parents are created.
-        replace: allow `out` to exist; the old folder goes only when the new one is complete.
+        replaceable: an existing `out` may go if it holds a file of this name, so that a slip of
+            the keyboard never removes anything but what this function made; it goes only when
+            the new folder is complete. None: nothing is replaced.
         keep_partial: leave (and next time reuse) what was written when the block fails, for
             downloads that resume.
 
     Raises:
-        OutputError: `out` exists and `replace` is false, or it cannot be written.
+        OutputError: `out` exists and may not be replaced, or it cannot be written.
     """
     out = out.absolute()
-    if _is_occupied(out) and not replace:
-        raise OutputError(f"{out}: already exists; remove it, choose another --out or add --force")
+    _require_free(out, replaceable)
     staging = partial_folder(out)
     try:
         if not keep_partial:
@@ -43,8 +44,6 @@ def staged_folder(
         yield staging
         if out.is_dir():
             shutil.rmtree(out)
-        elif out.exists():
-            out.unlink()
         staging.rename(out)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
@@ -53,11 +52,12 @@ def staged_folder(
             f"{out}: cannot be written ({os.strerror(error.errno)}); choose another --out"
         ) from error
     finally:
-        if not keep_partial:
+        if not keep_partial or not any(path.is_file() for path in staging.rglob("*")):
             shutil.rmtree(staging, ignore_errors=True)
 
 
 _UNWRITABLE = (
+    errno.ENOENT,
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
@@ -81,5 +81,15 @@ def require_space(out: Path, needed: int) -> None:
         )
 
 
-def _is_occupied(out: Path) -> bool:
-    return (out.exists() and not out.is_dir()) or (out.is_dir() and any(out.iterdir()))
+def _require_free(out: Path, replaceable: str | None) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if replaceable is None:
+        raise OutputError(
+            f"{out}: already exists; remove it, choose another --out or add --overwrite"
+        )
+    if not (out / replaceable).is_file():
+        raise OutputError(
+            f"{out}: exists and holds no {replaceable}, so --overwrite leaves it alone; "
+            "choose another --out"
+        )

@@ -8,7 +8,6 @@ Float files keep the samples as they are.
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import secrets
@@ -65,10 +64,7 @@ class AudioWriter:
         self.clipped = 0
         self.samples = 0
         container, self._subtype = audio_format(self.path, encoding)
-        if self.path.is_dir():
-            raise OutputError(f"{self.path}: is a folder; name a file")
-        if self.path.exists() and not overwrite:
-            raise OutputError(f"{self.path}: exists already; choose another --out or overwrite it")
+        check_output(self.path, overwrite=overwrite)
         self._partial = self.path.with_name(f".{self.path.name}.partial-{secrets.token_hex(4)}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,8 +84,9 @@ class AudioWriter:
             ) from error
         except soundfile.LibsndfileError as error:
             self._partial.unlink(missing_ok=True)
-            reason = _open_failure(self.path.parent) or error.error_string
-            raise OutputError(f"{self.path}: cannot be written ({reason}); {_MEND}") from error
+            raise OutputError(
+                f"{self.path}: cannot be written ({error.error_string}); {_MEND}"
+            ) from error
 
     def write(self, chunk: Audio) -> None:
         """Appends float32 ``(channels, samples)``; OutputError when the disk is full."""
@@ -145,11 +142,20 @@ def audio_format(path: Path, encoding: Encoding) -> tuple[str, str]:
         raise InputError(f"{path}: the file name must end in .wav or .flac") from None
 
 
-def _open_failure(folder: Path) -> str | None:
-    """libsndfile says "System error."; the system knows better."""
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Raises :class:`OutputError` where ``path`` is taken or its folder cannot be written.
+
+    Worth calling before minutes of computing; folders that do not exist yet are no obstacle.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; choose another --out or add --overwrite")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise OutputError(f"{path}: {folder} is a file, not a folder; choose another --out")
     if not os.access(folder, os.W_OK | os.X_OK):
-        return os.strerror(errno.EACCES)
-    return None
+        raise OutputError(f"{path}: {folder} is not writable; choose another --out")
 
 
 def write_audio(

@@ -147,9 +147,10 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _first_problem(error: ValidationError) -> str:
-    first, *others = error.errors(include_url=False, include_context=False)
+    first, *others = error.errors(include_url=False)
     field = ".".join(map(str, first["loc"]))
-    text = f"{field}: {first['msg']}" if field else first["msg"]
+    message = first["msg"].removeprefix("Value error, ")
+    text = f"{field}: {message}" if field else message
     return f"{text} (and {len(others)} more)" if others else text
 
 

@@ -245,7 +245,9 @@ class Manifest(_Record):
             if audio[:2] != (1, self.audio.channels) or not (
                 len(audio) == 3 and audio[2] <= samples
             ):
-                raise ValueError(f"{where}: audio is {audio}, not (1, channels, <= {samples})")
+                raise ValueError(
+                    f"{where}: audio is {audio}, not (1, {self.audio.channels}, at most {samples})"
+                )
         else:
             _expect_names(where, "inputs", entry.inputs, {tensors.AUDIO})
             _expect_names(where, "outputs", entry.outputs, {tensors.MEAN, tensors.STDEV})

@@ -151,7 +151,7 @@ class EngineOptions:
         if self.threads is None:
             return available_cpus()
         if self.threads < 1:
-            raise InputError(f"threads {self.threads}: give 1 or more")
+            raise InputError(f"--threads {self.threads}: give 1 or more")
         return self.threads
 
 

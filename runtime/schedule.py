@@ -30,9 +30,9 @@ def pingpong_schedule(
     Raises :class:`InputError` for steps outside 1 .. 64 or sigma_max outside (0, 1].
     """
     if not 1 <= steps <= MAX_STEPS:
-        raise InputError(f"steps {steps}: give 1 to {MAX_STEPS}")
+        raise InputError(f"--steps {steps}: give 1 to {MAX_STEPS}")
     if not 0.0 < sigma_max <= 1.0:
-        raise InputError(f"noise level {sigma_max}: give more than 0 and at most 1")
+        raise InputError(f"--noise-level {sigma_max}: give more than 0 and at most 1")
     if sigma_max < 1.0:
         logsnr_start = math.log((1.0 - sigma_max) / sigma_max + 1e-6)
     logsnr = _linspace(logsnr_start, logsnr_end, steps + 1)

@@ -94,6 +94,11 @@ class Lower(Protocol):
         """
 
 
+def as_asked(layer: nn.Module, precision: Precision) -> Precision:
+    """The backend can store and compute every layer at every precision."""
+    return precision
+
+
 @dataclass(frozen=True)
 class Backend:
     """A runtime a network can be lowered to.
@@ -104,6 +109,9 @@ class Backend:
         form: how networks must be built for this backend.
         lower: network -> program file.
         tools: distributions whose versions belong in a bundle's provenance.
+        effective: ``(layer, precision) -> precision``: what a layer of that class gets when a
+            recipe asks for ``precision``. Plans are resolved through it before lowering, so that
+            manifests say what was done.
     """
 
     name: str
@@ -111,6 +119,7 @@ class Backend:
     form: NetworkForm
     lower: Lower
     tools: tuple[str, ...]
+    effective: Callable[[nn.Module, Precision], Precision] = as_asked
 
     def tool_versions(self) -> dict[str, str]:
         """Distribution name -> installed version."""

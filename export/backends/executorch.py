@@ -6,7 +6,6 @@ one partitioner. Methods of one file share their weights.
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 import time
@@ -58,6 +57,23 @@ def _step(destination: Path, what: str) -> Iterator[None]:
         ) from error
 
 
+def _own_storage(module: nn.Module) -> None:
+    """Copies tensors that are windows into larger ones.
+
+    ExecuTorch's XNNPACK serializer writes a tensor's whole storage from its start (executorch
+    1.5.1, node_visitor.py, get_serialized_buffer_index): a view would come out as its neighbours.
+    """
+    for holder in module.modules():
+        for name, tensor in [
+            *holder.named_parameters(recurse=False),
+            *holder.named_buffers(recurse=False),
+        ]:
+            if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
+                owned = tensor.detach().clone(memory_format=torch.contiguous_format)
+                is_parameter = isinstance(tensor, nn.Parameter)
+                setattr(holder, name, nn.Parameter(owned, False) if is_parameter else owned)
+
+
 def _export(module: nn.Module, entry: LoweringEntry) -> ExportedProgram:
     program = torch.export.export(module, tuple(entry.inputs.values()), strict=False)
     returned = len(program.graph_signature.user_outputs)
@@ -86,7 +102,7 @@ def _write(program: object, destination: Path) -> int:
         with partial.open("wb") as file:
             program.write_to_file(file)  # type: ignore[attr-defined]
         size = partial.stat().st_size
-        os.replace(partial, destination)
+        partial.replace(destination)
     except OSError as error:
         raise OutputError(f"cannot write {destination}: {error.strerror}") from error
     finally:
@@ -107,6 +123,7 @@ def lower(
     start = time.perf_counter()
     report(f"{destination.name}: quantizing {len(plan)} layers")
     module = quantize_layers(module.eval(), plan)
+    _own_storage(module)
     programs: dict[str, ExportedProgram] = {}
     for entry in entries:
         report(f"{destination.name}: tracing {entry.name}")

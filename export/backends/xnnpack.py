@@ -50,9 +50,15 @@ def _(weight: Tensor) -> Tensor:
     return torch.empty_like(weight, dtype=torch.float32)
 
 
-def _is_widened(node: object) -> bool:
+def _argument(node: Node, index: int) -> Node | None:
+    """The tensor a node takes at that position; None if there is none."""
+    argument = node.args[index] if index < len(node.args) else None
+    return argument if isinstance(argument, Node) else None
+
+
+def _is_widened(node: Node | None) -> bool:
     return (
-        isinstance(node, Node)
+        node is not None
         and node.op == "call_function"
         and getattr(node.target, "__name__", "") in ("widen.default", "arcmobile.widen.default")
     )
@@ -61,12 +67,15 @@ def _is_widened(node: object) -> bool:
 def mark_half_weights(program: ExportedProgram) -> None:
     """Replaces the casts of stored float16 weights by :func:`widen`, in place."""
     for node in program.graph.nodes:
-        if node.target not in (torch.ops.aten.to.dtype, torch.ops.aten._to_copy.default):
+        if node.target is not torch.ops.aten.to.dtype:
             continue
         source = node.args[0]
         if source.op != "placeholder" or source.meta["val"].dtype != torch.float16:
             continue
-        if all(user.args[_WEIGHT_ARGUMENT.get(user.target, 0)] is node for user in node.users):
+        if all(
+            user.target in _WEIGHT_ARGUMENT and user.args[_WEIGHT_ARGUMENT[user.target]] is node
+            for user in node.users
+        ):
             node.target = torch.ops.arcmobile.widen.default
             node.args, node.kwargs = (source,), {}
     program.graph_module.recompile()
@@ -78,22 +87,21 @@ class _FloatActivations(GEMMConfig):
     int8_weights = False
 
     def get_deps(self, node: Node, ep: ExportedProgram) -> tuple[bool, list[Node]]:
-        weight, activation = node.args[self.weight_idx], node.args[self.act_idx]
-        if _is_widened(weight):
-            constants = [weight, weight.args[0]]
-        elif (
+        weight, activation = _argument(node, self.weight_idx), _argument(node, self.act_idx)
+        assert weight is not None
+        assert activation is not None
+        half = _is_widened(weight)
+        int8 = (
             self.int8_weights
             and is_dequant(weight)
             and is_per_channel(weight)
             and not is_dequant(activation)
-        ):
-            constants = [weight, *weight.all_input_nodes]
-        else:
-            return super().get_deps(node, ep)
-        bias = node.args[self.bias_idx] if len(node.args) > self.bias_idx else None
-        if bias is not None:
-            constants.append(bias)
-        return True, constants
+        )
+        if not half and not int8:
+            accepted: tuple[bool, list[Node]] = super().get_deps(node, ep)
+            return accepted
+        bias = _argument(node, self.bias_idx)
+        return True, [weight, *weight.all_input_nodes, *([bias] if bias is not None else [])]
 
 
 class _Linear(_FloatActivations, LinearConfig):
@@ -113,14 +121,14 @@ def partitioner() -> XnnpackPartitioner:
 def _keeping_half(base: type[NodeVisitor]) -> type[NodeVisitor]:
     """A visitor class that stores widened weights as the float16 they are."""
 
-    class HalfWeights(base):  # type: ignore[misc, valid-type]
+    class HalfWeights(base):
         def define_tensor(
             self, tensor: Node, xnn_graph: Any, vals_to_ids: dict[Node, int], **options: Any
         ) -> None:
             if not _is_widened(tensor):
                 super().define_tensor(tensor, xnn_graph, vals_to_ids, **options)
                 return
-            stored = tensor.args[0]
+            (stored,) = tensor.all_input_nodes
             options["force_fp32"] = False
             super().define_tensor(stored, xnn_graph, vals_to_ids, **options)
             vals_to_ids[tensor] = vals_to_ids[stored]

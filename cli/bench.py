@@ -1,0 +1,49 @@
+"""`arcmobile bench`: measured figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+bench_app = typer.Typer(help="Measure speed, memory and size.", no_args_is_help=True)
+
+
+@bench_app.callback()
+def _group() -> None:
+    """Measure speed, memory and size."""
+
+
+@bench_app.command()
+def fullsize(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Working folder; needs 6 GB.")] = Path(
+        "out/full-size"
+    ),
+    backends: Annotated[
+        str | None, typer.Option(help="e.g. executorch,onnx [default: all three].")
+    ] = None,
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="Recipe to export.")] = "mobile",
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the bundles.")] = False,
+) -> None:
+    """Export a random full-size checkpoint for every backend and generate its whole duration.
+
+    Speed, memory and size do not depend on what the weights have learnt. Takes about an hour on two
+    cores. Prints the table of the README.
+
+    Example:  arcmobile bench fullsize --backends executorch
+    """
+    from arcmobile.bench.fullsize import markdown_table, run_full_size
+    from arcmobile.cli.export import StepLog
+
+    names = [name.strip() for name in backends.split(",")] if backends else []
+    with StepLog(Console(stderr=True)) as log:
+        result = run_full_size(out, backends=names, recipe=recipe, keep=keep, report=log)
+    machine = result.machine
+    typer.echo(f"{machine['cpu']}, {machine['cores']} threads, recipe {result.recipe}")
+    typer.echo(markdown_table(result))
+    for backend, reason in result.failures.items():
+        typer.echo(f"{backend}: {reason}", err=True)
+    if result.failures:
+        raise typer.Exit(1)

@@ -1,0 +1,164 @@
+"""`arcmobile export`: a checkpoint to a bundle."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from arcmobile.runtime.errors import InputError
+from arcmobile.runtime.memory import peak_bytes
+
+if TYPE_CHECKING:
+    from arcmobile.export.pipeline import ExportOutcome
+
+
+def export_bundle(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Checkpoint folder: model_config.json, model.safetensors.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Bundle folder [default: out/MODEL-BACKEND-RECIPE]."),
+    ] = None,
+    backend: Annotated[
+        str, typer.Option("--backend", "-b", help="executorch, onnx or litert.")
+    ] = "executorch",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe", "-r", help="fp32, fp16, int8-dynamic, int8-weight-only or mobile."
+        ),
+    ] = "mobile",
+    text_encoder: Annotated[
+        Path | None,
+        typer.Option(help="Text encoder folder [default: CHECKPOINT/text_encoder]."),
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            help="Latent lengths to make programs for, e.g. 64,256; shorter ones generate short "
+            "sounds faster [default: the trained length]."
+        ),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(help="Latent frames per window of the chunked decode [default: chosen]."),
+    ] = None,
+    encoder: Annotated[
+        bool, typer.Option("--encoder", help="Add the audio encoder, for --init-audio.")
+    ] = False,
+    model_id: Annotated[
+        str | None, typer.Option(help="Name in the manifest [default: the checkpoint folder's].")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a bundle that is already there.")
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of lowered programs to reuse when an export is repeated."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads for checking the programs [default: all cores].")
+    ] = None,
+) -> None:
+    """Export a checkpoint as a bundle of programs that a phone, a board or this machine can run.
+
+    Every program is compared with the float32 network before the bundle appears; the figures are
+    in its manifest (see: arcmobile inspect BUNDLE).
+
+    Example:  arcmobile export checkpoints/sao-small --backend executorch --recipe mobile
+    """
+    from arcmobile.export.pipeline import ExportRequest
+    from arcmobile.export.pipeline import export_bundle as run
+
+    request = ExportRequest(
+        checkpoint=checkpoint,
+        destination=out or Path("out") / f"{checkpoint.resolve().name}-{backend}-{recipe}",
+        backend=backend,
+        recipe=recipe,
+        text_encoder=text_encoder,
+        frames=_lengths(frames),
+        window=window,
+        encoder=encoder,
+        model_id=model_id,
+        overwrite=overwrite,
+        cache=cache,
+        threads=threads,
+    )
+    console = Console(stderr=True)
+    with StepLog(console) as steps:
+        outcome = run(request, steps)
+    _summary(outcome)
+
+
+def _lengths(text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise InputError(f"--frames {text}: give whole numbers, e.g. 64,256") from None
+
+
+class StepLog:
+    """A spinner with the current step and, unless ``keep`` is off, a line for each step done."""
+
+    def __init__(self, console: Console, *, keep: bool = True):
+        self._console, self._keep = console, keep
+        self._status = Status("", console=console)
+        self._current: tuple[str, float] | None = None
+
+    def __call__(self, line: str) -> None:
+        self._finish()
+        self._current = (line, time.perf_counter())
+        self._status.update(line)
+
+    def _finish(self) -> None:
+        if self._current is not None:
+            line, start = self._current
+            self._current = None
+            if self._keep:
+                self._print(line, time.perf_counter() - start)
+
+    def _print(self, line: str, seconds: float) -> None:
+        self._console.print(f"  [dim]{seconds:6.1f} s[/]  {line}", highlight=False)
+
+    def __enter__(self) -> Self:
+        self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._status.stop()
+        if kind is None:
+            self._finish()
+
+
+def _summary(outcome: ExportOutcome) -> None:
+    console = Console()
+    manifest = outcome.bundle.manifest
+    table = Table(title=f"{manifest.model_id} · {manifest.backend} · {manifest.recipe}")
+    for heading in ("component", "file", "MB", "precision", "SNR dB", "delegates", "outside"):
+        table.add_column(heading, justify="right" if heading in ("MB", "SNR dB") else "left")
+    for one in outcome.components:
+        snr = one.fidelity.snr_db
+        delegation = next(iter(one.summary.delegation.values()), None)
+        outside = ", ".join(f"{n}x{c}" for n, c in delegation.outside.items()) if delegation else ""
+        table.add_row(
+            one.name,
+            one.file,
+            f"{one.summary.bytes / 1e6:.1f}",
+            ", ".join(sorted(set(one.precision.values()))),
+            "equal" if snr is None else f"{snr:.1f}",
+            str(delegation.delegates) if delegation else "",
+            outside,
+        )
+    console.print(table)
+    console.print(
+        f"Bundle: {outcome.bundle.folder}  ({outcome.bundle.size / 1e6:.1f} MB, "
+        f"{outcome.seconds:.0f} s, peak memory {peak_bytes() / 1e9:.1f} GB)"
+    )
+    console.print(f'Hear it: arcmobile generate "soft rain" --bundle {outcome.bundle.folder}')

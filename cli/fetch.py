@@ -1,0 +1,35 @@
+"""`arcmobile fetch`: the trained weights, for those who have access."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_OUT = Path("out/checkpoints/stable-audio-open-small")
+
+
+def fetch(
+    repo: Annotated[
+        str, typer.Option(help="Model repository on the Hugging Face Hub.")
+    ] = "stabilityai/stable-audio-open-small",
+    text_encoder: Annotated[
+        str, typer.Option(help="Text encoder repository.")
+    ] = "google-t5/t5-base",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")] = DEFAULT_OUT,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the folder if it exists.")
+    ] = False,
+) -> None:
+    """Download the trained weights: just the files an export needs, about 3 GB.
+
+    They are gated: accept the licence on the model's page and run `hf auth login` first. A download
+    that was interrupted goes on where it stopped.
+    """
+    from arcmobile.export.hub import fetch_checkpoint, interrupted_download
+
+    if interrupted_download(out):
+        typer.echo(f"{out}: going on with an earlier download", err=True)
+    fetch_checkpoint(out, repo, text_encoder, overwrite=overwrite)
+    typer.echo(f"{out}: complete\nnext: make export-android CHECKPOINT={out}")

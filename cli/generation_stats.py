@@ -1,0 +1,104 @@
+"""Figures of generated sounds: the record of one, the table and the JSON file of many."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from arcmobile.cli.sounds import Sound
+from arcmobile.runtime.audio import AudioWriter
+from arcmobile.runtime.bundle import Manifest
+from arcmobile.runtime.errors import OutputError
+from arcmobile.runtime.generate import AudioStream
+from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, ENCODER
+
+
+def sound_record(
+    manifest: Manifest, sound: Sound, stream: AudioStream, writer: AudioWriter
+) -> dict[str, Any]:
+    """The figures of one sound; seconds and bytes."""
+    timings = stream.timings
+    seconds = writer.samples / stream.sample_rate
+    warnings = list(stream.warnings)
+    if writer.clipped:
+        warnings.append(
+            f"{writer.clipped} samples were beyond full scale and clipped; "
+            "--format wav-float keeps them"
+        )
+    return {
+        "file": str(sound.path),
+        "prompt": sound.request.prompt,
+        "seed": stream.seed,
+        "model": manifest.model_id,
+        "recipe": manifest.recipe,
+        "backend": manifest.backend,
+        "seconds": seconds,
+        "sample_rate": stream.sample_rate,
+        "load_seconds": timings.load,
+        "tokenize_seconds": timings.tokenize,
+        "conditioner_seconds": timings.conditioner,
+        "encoder_seconds": timings.encoder,
+        "dit_step_seconds": timings.dit_steps,
+        "decode_window_seconds": timings.decode_windows,
+        "first_audio_seconds": timings.first_audio,
+        "compute_seconds": timings.compute,
+        "total_seconds": timings.total,
+        "rtf": timings.compute / seconds,
+        "peak_memory_bytes": dict(stream.peak_memory),
+        "clipped_samples": writer.clipped,
+        "warnings": warnings,
+    }
+
+
+def stats_table(records: list[dict[str, Any]]) -> Table:
+    """Time and memory by stage; of several sounds the median time and the largest peak."""
+    sounds = f"{len(records)} sounds, median" if len(records) > 1 else "1 sound"
+    table = Table(title=f"Seconds and peak resident memory by stage ({sounds})")
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    table.add_column("peak MB", justify="right")
+
+    def add(label: str, seconds: Callable[[dict[str, Any]], float], component: str = "") -> None:
+        peaks = [record["peak_memory_bytes"].get(component, 0) for record in records]
+        peak = f"{max(peaks) / 1e6:.0f}" if any(peaks) else ""
+        table.add_row(label, f"{median(map(seconds, records)):.3f}", peak)
+
+    steps = len(records[0]["dit_step_seconds"])
+    windows = len(records[0]["decode_window_seconds"])
+    add("load programs", lambda record: sum(record["load_seconds"].values()))
+    add("tokenize", lambda record: record["tokenize_seconds"])
+    add("conditioner", lambda record: record["conditioner_seconds"], CONDITIONER)
+    if any(record["encoder_seconds"] for record in records):
+        add("encoder", lambda record: record["encoder_seconds"], ENCODER)
+    add(f"DiT, {steps} steps", lambda record: sum(record["dit_step_seconds"]), DIT)
+    add(
+        f"decoder, {windows} windows",
+        lambda record: sum(record["decode_window_seconds"]),
+        DECODER,
+    )
+    table.add_section()
+    add("first audio", lambda record: record["first_audio_seconds"])
+    add("total", lambda record: record["total_seconds"])
+    rtf = median(record["rtf"] for record in records)
+    table.caption = f"RTF {rtf:.3f}: seconds of computing, without loading, per second of sound"
+    return table
+
+
+def write_records(path: Path, records: list[dict[str, Any]]) -> None:
+    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"--stats-json {path}: cannot be written ({error.strerror}); choose another file"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,151 @@
+"""`arcmobile inspect`: what a bundle holds, and whether its files are what they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from arcmobile.runtime.bundle import Bundle, Component, Entry, Manifest, TensorSpec
+from arcmobile.runtime.request import longest_seconds
+
+_HELP = """Say what a bundle holds; check its files.
+
+What is in it, at a glance:
+
+    arcmobile inspect out/android
+
+Check every file against its checksum, after a download or a copy:
+
+    arcmobile inspect out/android --verify
+
+One figure for a script:
+
+    arcmobile inspect out/android --json | jq .components.dit.fidelity.snr_db
+"""
+
+
+def inspect_bundle(
+    bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every file and compare its sha256.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest as JSON, for scripts.")
+    ] = False,
+) -> None:
+    opened = Bundle.open(bundle, verify=verify)
+    if as_json:
+        typer.echo(json.dumps(opened.manifest.model_dump(mode="json"), indent=2))
+        return
+    console = Console(markup=False, highlight=False)
+    for table in (
+        _overview(opened),
+        _components(opened.manifest),
+        _tensors(opened.manifest),
+        _files(opened.manifest),
+    ):
+        console.print(table)
+    console.print(
+        "Every file has the size and sha256 of the manifest."
+        if verify
+        else "Every file has the size of the manifest; --verify also compares the sha256."
+    )
+
+
+inspect_bundle.__doc__ = _HELP
+
+
+def _overview(bundle: Bundle) -> Table:
+    manifest = bundle.manifest
+    audio = manifest.audio
+    lengths = ", ".join(
+        f"{frames} ({frames * audio.samples_per_frame / audio.sample_rate:.2f} s)"
+        for frames in manifest.frame_counts
+    )
+    numbers = ", ".join(f"{n.name} {n.minimum:g}..{n.maximum:g}" for n in manifest.numbers)
+    schedule = manifest.schedule
+    tools = ", ".join(f"{name} {version}" for name, version in manifest.provenance.tools.items())
+    table = Table(title=str(bundle.folder), show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in (
+        ("model", manifest.model_id),
+        ("license", manifest.license_notice),
+        ("recipe", f"{manifest.recipe} on {manifest.backend}"),
+        ("size", f"{bundle.size / 1e6:.1f} MB"),
+        ("sound", f"{audio.channels} channels, {audio.sample_rate} Hz"),
+        ("longest", f"{longest_seconds(manifest):.2f} s"),
+        ("latent frames", lengths),
+        ("numbers", numbers or "none"),
+        ("prompt", f"up to {manifest.tokenizer.max_length} tokens"),
+        ("sampler", f"{schedule.kind}, {schedule.default_steps} steps by default"),
+        ("noise", manifest.noise),
+        ("window context", f"{manifest.windowing.context_frames} frames"),
+        ("created", f"{manifest.provenance.created} from {manifest.provenance.checkpoint_sha256}"),
+        ("tools", tools),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+def _components(manifest: Manifest) -> Table:
+    table = Table(title="Components; error against float32 PyTorch at export time")
+    for column in ("component", "MB", "precision", "frames", "SNR", "max error", "cosine"):
+        table.add_column(column, overflow="fold")
+    with_delegates = any(c.delegation is not None for c in manifest.components.values())
+    if with_delegates:
+        table.add_column("delegation", overflow="fold")
+    for name, component in manifest.components.items():
+        fidelity = component.fidelity
+        row = [
+            name,
+            f"{component.bytes / 1e6:.1f}",
+            "\n".join(f"{part}: {precision}" for part, precision in component.precision.items()),
+            ", ".join(map(str, component.windows)) or "–",
+            "identical" if fidelity.snr_db is None else f"{fidelity.snr_db:.1f} dB",
+            f"{fidelity.max_abs_error:.2g}",
+            f"{fidelity.cosine:.6f}",
+        ]
+        if with_delegates:
+            row.append(_delegation(component))
+        table.add_row(*row)
+    return table
+
+
+def _delegation(component: Component) -> str:
+    counts = component.delegation or {}
+    return "\n".join(f"{name}: {count}" for name, count in counts.items())
+
+
+def _tensors(manifest: Manifest) -> Table:
+    table = Table(title="Tensors, in call order")
+    for column in ("entry", "inputs", "outputs"):
+        table.add_column(column, overflow="fold")
+    for name, component in manifest.components.items():
+        for entry in component.entries:
+            table.add_row(f"{name}.{entry.name}", *_tensor_cells(entry))
+    return table
+
+
+def _tensor_cells(entry: Entry) -> tuple[str, str]:
+    def lines(specs: tuple[TensorSpec, ...]) -> str:
+        return "\n".join(
+            f"{spec.name} {spec.dtype} {'×'.join(map(str, spec.shape))}" for spec in specs
+        )
+
+    return lines(entry.inputs), lines(entry.outputs)
+
+
+def _files(manifest: Manifest) -> Table:
+    table = Table(title="Files")
+    table.add_column("file", overflow="fold")
+    table.add_column("bytes", justify="right")
+    table.add_column("sha256", overflow="fold")
+    for record in manifest.files():
+        table.add_row(record.file, f"{record.bytes:,}", record.sha256)
+    return table

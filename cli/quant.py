@@ -1,0 +1,66 @@
+"""`arcmobile quant`: what quantization costs, layer by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+quant_app = typer.Typer(help="What quantization costs, layer by layer.", no_args_is_help=True)
+
+
+@quant_app.command()
+def report(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Report folder [default: out/quant-MODEL].")
+    ] = None,
+    recipes: Annotated[
+        str | None,
+        typer.Option(help="Recipes to measure, e.g. mobile,int8-dynamic [default: all]."),
+    ] = None,
+    text_encoder: Annotated[
+        Path | None, typer.Option(help="Text encoder folder [default: CHECKPOINT/text_encoder].")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Latent frames to generate [default: 32 or the most].")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, max=64, help="Sampler steps.")] = 8,
+    sensitivity: Annotated[
+        bool, typer.Option(help="Rank the layers; minutes at full size, one forward each.")
+    ] = True,
+) -> None:
+    """Measure recipes against float32: size, SNR, trajectory, spectra, and a ranking of layers.
+
+    Writes report.json, report.md and plots.
+
+    Example:  arcmobile quant report checkpoints/sao-small --recipes mobile,fp16
+    """
+    from arcmobile.cli.export import StepLog
+    from arcmobile.export.checkpoint import CheckpointFolder
+    from arcmobile.quant.report import markdown, measure, write_report
+
+    folder = CheckpointFolder.open(checkpoint, text_encoder)
+    names = [name.strip() for name in recipes.split(",")] if recipes else []
+    with StepLog(Console(stderr=True), keep=False) as log:
+        measured = measure(
+            folder, names, frames=frames, steps=steps, sensitivity=sensitivity, report=log
+        )
+    folder_out = write_report(measured, out or Path("out") / f"quant-{measured.model}")
+    console = Console()
+    console.print(Markdown(markdown(measured)))
+    console.print(f"Report: {folder_out}/report.md")
+
+
+@quant_app.command()
+def recipes() -> None:
+    """List the recipes and what they do."""
+    from arcmobile.quant.recipes import DEFAULT_RECIPE, RECIPES
+
+    console = Console()
+    for recipe in RECIPES.values():
+        mark = "  (default)" if recipe.name == DEFAULT_RECIPE else ""
+        console.print(f"[bold]{recipe.name}[/]{mark}: {recipe.description}")

@@ -1,0 +1,318 @@
+"""Export: checkpoint -> networks -> quantized, lowered programs -> bundle.
+
+Components are built, planned, lowered and freed one after the other, so memory peaks at the
+largest. When all are lowered, each program is run by the runtime's own engine on real inputs and
+compared with the float32 network; a program that misses its gate stops the export and leaves
+nothing behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from arcmobile.export.backends import get_backend
+from arcmobile.export.backends.base import Backend, LoweringEntry, LoweringSummary
+from arcmobile.export.checkpoint import CheckpointFolder, require_sound
+from arcmobile.export.fidelity import Array, compare
+from arcmobile.export.manifest import (
+    build_manifest,
+    folder_tokenizer,
+    tokenizer_json,
+    tool_versions,
+)
+from arcmobile.export.program_cache import ProgramCache, program_key
+from arcmobile.export.programs import (
+    PARTS,
+    ExampleInputs,
+    FramePlan,
+    component_entries,
+    network_outputs,
+    plan_frames,
+    tensor_specs,
+    tokenize_example,
+)
+from arcmobile.quant.plan import check_size, expected_bytes, plan_layers, quantizable_layers
+from arcmobile.quant.precision import Precision
+from arcmobile.quant.recipes import Recipe, get_recipe
+from arcmobile.runtime.bundle import (
+    TOKENIZER_NAME,
+    Bundle,
+    BundleWriter,
+    Component,
+    Entry,
+    Fidelity,
+    Manifest,
+    write_bundle,
+)
+from arcmobile.runtime.engine import EngineOptions, open_engine
+from arcmobile.runtime.errors import ExportError
+from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, ENCODER
+
+# Least SNR in dB of a program against the float32 network, by the lowest precision in it. These
+# catch broken lowerings; how good a recipe is, is the quantization report's business.
+MINIMUM_SNR_DB: Mapping[Precision, float] = {
+    Precision.FP32: 70.0,
+    Precision.FP16: 45.0,
+    Precision.INT8_WEIGHT_ONLY: 25.0,
+    Precision.INT8_DYNAMIC: 18.0,
+}
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export and where to.
+
+    Attributes:
+        checkpoint: checkpoint folder; ``text_encoder`` defaults to its sub-folder.
+        backend, recipe: registered names.
+        destination: the bundle's folder.
+        frames: latent lengths to make programs for; empty: the trained length.
+        window: frames per window of the chunked decode; None: chosen.
+        encoder: whether the bundle gets the audio encoder (for init audio).
+        model_id: name in the manifest; None: the checkpoint folder's.
+        overwrite: whether an existing bundle is replaced.
+        cache: folder of lowered programs to reuse and fill; None: no cache.
+        threads: for running the lowered programs.
+    """
+
+    checkpoint: Path
+    destination: Path
+    backend: str
+    recipe: str
+    text_encoder: Path | None = None
+    frames: tuple[int, ...] = ()
+    window: int | None = None
+    encoder: bool = False
+    model_id: str | None = None
+    overwrite: bool = False
+    cache: Path | None = None
+    threads: int | None = None
+
+
+@dataclass
+class LoweredComponent:
+    """One lowered program and what is known about it."""
+
+    name: str
+    file: str
+    entries: list[LoweringEntry]
+    outputs: dict[str, dict[str, Array]]  # entry -> tensor -> the float32 network's values
+    plan: dict[str, Precision]
+    precision: dict[str, str]
+    summary: LoweringSummary
+    cached: bool
+    fidelity: Fidelity = field(
+        default_factory=lambda: Fidelity(max_abs_error=0.0, snr_db=None, cosine=1.0)
+    )
+
+    def manifest_entries(self) -> tuple[Entry, ...]:
+        return tuple(
+            Entry(
+                name=entry.name,
+                frames=entry.frames,
+                inputs=tensor_specs(entry.inputs),
+                outputs=tensor_specs(
+                    {n: torch.from_numpy(a) for n, a in self.outputs[entry.name].items()}
+                ),
+            )
+            for entry in self.entries
+        )
+
+
+@dataclass(frozen=True)
+class ExportOutcome:
+    """A finished export: the bundle and, per component, how it was made."""
+
+    bundle: Bundle
+    components: list[LoweredComponent]
+    seconds: float
+
+
+def component_plan(
+    component: str, network: nn.Module, recipe: Recipe, backend: Backend
+) -> dict[str, Precision]:
+    """Layer name -> the precision the backend will really give it."""
+    layers = dict(quantizable_layers(network))
+    asked = plan_layers(network, PARTS[component], recipe)
+    return {name: backend.effective(layers[name], precision) for name, precision in asked.items()}
+
+
+def describe_precision(
+    component: str, network: nn.Module, plan: Mapping[str, Precision]
+) -> dict[str, str]:
+    """Per part, its precisions by share of weights: ``int8-dynamic`` or ``int8-dynamic+fp16``."""
+    shares: dict[str, dict[Precision, int]] = {}
+    prefixes = PARTS[component]
+    for name, layer in quantizable_layers(network):
+        matching = [p for p in prefixes if not p or name == p or name.startswith(f"{p}.")]
+        part = prefixes[max(matching, key=len)].value
+        weight = layer.weight
+        assert isinstance(weight, torch.Tensor)
+        share = shares.setdefault(part, {})
+        share[plan[name]] = share.get(plan[name], 0) + weight.numel()
+    return {
+        part: "+".join(p.value for p in sorted(share, key=lambda p: -share[p]))
+        for part, share in shares.items()
+    }
+
+
+def export_bundle(request: ExportRequest, report: Report = lambda line: None) -> ExportOutcome:
+    """Export a checkpoint as a bundle; ``report`` gets one line per step.
+
+    Raises:
+        InputError: an unknown backend or recipe, or latent lengths out of range.
+        CheckpointError: the checkpoint is not sound.
+        ExportError: lowering failed, or a program missed its gate or its size.
+        OutputError: the destination cannot be written.
+    """
+    start = time.perf_counter()
+    recipe, backend = get_recipe(request.recipe), get_backend(request.backend)
+    folder = CheckpointFolder.open(request.checkpoint, request.text_encoder)
+    frames = plan_frames(folder.config, request.frames, request.window)
+    with write_bundle(request.destination, overwrite=request.overwrite) as writer:
+        report("checking the checkpoint")
+        require_sound(folder)
+        digest = folder.digest()
+        (writer.path(TOKENIZER_NAME)).write_text(tokenizer_json(folder), encoding="utf-8")
+        for path in folder.tokenizer_files():
+            if path.name != TOKENIZER_NAME:
+                writer.path(path.name).write_bytes(path.read_bytes())
+        tokenizer_files = [TOKENIZER_NAME, *(
+            path.name for path in folder.tokenizer_files() if path.name != TOKENIZER_NAME
+        )]  # fmt: skip
+
+        lowered = _lower_components(
+            request, folder, recipe, backend, frames, digest, writer, report
+        )
+
+        def manifest() -> Manifest:
+            return build_manifest(
+                folder,
+                frames,
+                {one.name: _component(one, writer) for one in lowered},
+                model_id=request.model_id or request.checkpoint.resolve().name,
+                recipe=recipe.name,
+                backend=backend.name,
+                digest=digest,
+                tokenizer_files=[writer.record(name) for name in tokenizer_files],
+                tools=tool_versions(backend.tools),
+            )
+
+        measure_fidelity(Bundle(writer.folder, manifest()), lowered, request.threads, report)
+        writer.finish(manifest())
+    bundle = Bundle.open(request.destination)
+    return ExportOutcome(bundle, lowered, time.perf_counter() - start)
+
+
+def _component(lowered: LoweredComponent, writer: BundleWriter) -> Component:
+    delegation: dict[str, int] = {}
+    for one in lowered.summary.delegation.values():  # entries are the same graph at other lengths
+        delegation = one.record()
+    return Component(
+        **writer.record(lowered.file).model_dump(),
+        precision=lowered.precision,
+        entries=lowered.manifest_entries(),
+        fidelity=lowered.fidelity,
+        delegation=delegation or None,
+    )
+
+
+def _lower_components(
+    request: ExportRequest,
+    folder: CheckpointFolder,
+    recipe: Recipe,
+    backend: Backend,
+    frames: FramePlan,
+    digest: str,
+    writer: BundleWriter,
+    report: Report,
+) -> list[LoweredComponent]:
+    names = [CONDITIONER, DIT, DECODER, *([ENCODER] if request.encoder else [])]
+    cache = ProgramCache(request.cache) if request.cache else None
+    examples = ExampleInputs(tokenize_example(folder_tokenizer(folder)), {})
+    lowered = []
+    for name in names:
+        report(f"{name}: loading weights")
+        network = folder.build(name, backend.form)
+        entries = component_entries(name, folder.config, frames, examples)
+        report(f"{name}: float32 reference")
+        outputs = {entry.name: network_outputs(network, entry) for entry in entries}
+        if name == CONDITIONER:
+            examples = replace(examples, conditioning=outputs[entries[0].name])
+        plan = component_plan(name, network, recipe, backend)
+        precision = describe_precision(name, network, plan)
+        expected = expected_bytes(network, plan)
+        file = f"{name}{backend.suffix}"
+        key = program_key(
+            checkpoint=digest,
+            component=name,
+            backend=backend.name,
+            plan=plan,
+            entries=entries,
+            tools=tool_versions(backend.tools),
+        )
+        summary = cache.take(key, writer.path(file)) if cache else None
+        cached = summary is not None
+        if summary is None:
+            summary = backend.lower(network, plan, tuple(entries), writer.path(file), report=report)
+            check_size(f"{name} ({recipe.name}, {backend.name})", summary.bytes, expected)
+            if cache:
+                cache.keep(key, writer.path(file), summary)
+        else:
+            report(f"{name}: taken from the cache")
+        del network
+        gc.collect()
+        arrays = {
+            entry: {n: t.numpy().astype(np.float32) for n, t in tensors.items()}
+            for entry, tensors in outputs.items()
+        }
+        lowered.append(
+            LoweredComponent(name, file, entries, arrays, plan, precision, summary, cached)
+        )
+    return lowered
+
+
+def measure_fidelity(
+    bundle: Bundle, lowered: list[LoweredComponent], threads: int | None, report: Report
+) -> None:
+    """Run every entry by the runtime's engine and note its distance from the float32 network.
+
+    Raises:
+        ExportError: a program's SNR is below :data:`MINIMUM_SNR_DB` of its lowest precision.
+    """
+    with open_engine(bundle, EngineOptions(threads=threads)) as engine:
+        for one in lowered:
+            report(f"{one.name}: running the program")
+            worst: Fidelity | None = None
+            for entry in one.entries:
+                inputs = {name: tensor.numpy() for name, tensor in entry.inputs.items()}
+                found = engine.run(one.name, entry.name, inputs)
+                fidelity = compare(one.outputs[entry.name], found)
+                if worst is None or _snr(fidelity) < _snr(worst):
+                    worst = fidelity
+            engine.unload(one.name)
+            assert worst is not None  # every component has an entry
+            one.fidelity = worst
+            lowest = min(
+                set(one.plan.values()) or {Precision.FP32}, key=lambda p: MINIMUM_SNR_DB[p]
+            )
+            if _snr(worst) < MINIMUM_SNR_DB[lowest]:
+                raise ExportError(
+                    f"{one.file}: SNR {_snr(worst):.1f} dB against float32 PyTorch, at least "
+                    f"{MINIMUM_SNR_DB[lowest]:.0f} dB expected of {lowest.value}; "
+                    "try another recipe (arcmobile quant report shows where the error arises)"
+                )
+
+
+def _snr(fidelity: Fidelity) -> float:
+    return float("inf") if fidelity.snr_db is None else fidelity.snr_db

@@ -1,0 +1,220 @@
+"""What is asked of the pipeline, checked against the bundle before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arcmobile.runtime import tensors
+from arcmobile.runtime.audio import Audio, fit_length, match_channels, read_audio
+from arcmobile.runtime.bundle import Manifest
+from arcmobile.runtime.decode import choose_window
+from arcmobile.runtime.errors import InputError
+from arcmobile.runtime.noise import MAX_SEED, PhiloxNoise
+from arcmobile.runtime.sampler import NoiseSource
+from arcmobile.runtime.schedule import pingpong_schedule
+from arcmobile.runtime.tokenizer import check_text
+
+SECONDS_INPUT: Final = "seconds_total"  # the number input that is told the length of the sound
+DEFAULT_NOISE_LEVEL: Final = 0.7  # with init audio: recognisable, yet free to follow the prompt
+
+Stage = Literal["tokenize", "load", "conditioner", "encoder", "dit", "decode"]
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """``done`` of ``total`` parts of a stage: sampler steps, latent frames decoded, else 0 or 1.
+
+    ``detail`` is the component for the stage ``load``.
+    """
+
+    stage: Stage
+    done: int
+    total: int
+    detail: str = ""
+
+
+Progress = Callable[[ProgressEvent], None]
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationRequest:
+    """One sound to make.
+
+    Attributes:
+        prompt: text; the empty one is allowed.
+        seconds: length of the result; ``None`` is the longest the bundle can make.
+        steps: sampler steps, 1 to 64; ``None`` is the bundle's default.
+        seed: 0 to 2^64 - 1; ``None`` draws one, which the result reports.
+        init_audio: start from this sound instead of noise: a sound file, or float32 ``(channels,
+            samples)`` at the model's sample rate. Padded with silence or cut to length.
+        noise_level: how much of ``init_audio`` is replaced by noise, in (0, 1]; ``None`` is 0.7.
+        numbers: values of the model's number inputs by name; the default is ``seconds`` for
+            ``seconds_total`` and the minimum for any other.
+        window_frames: decoder window, one of the exported ones; ``None`` takes the largest.
+        noise: source of the noise in place of the generator the bundle names, e.g. recorded arrays.
+    """
+
+    prompt: str
+    seconds: float | None = None
+    steps: int | None = None
+    seed: int | None = None
+    init_audio: Audio | str | os.PathLike[str] | None = None
+    noise_level: float | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    window_frames: int | None = None
+    noise: NoiseSource | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A request made definite: everything is chosen and in range.
+
+    ``samples`` per channel of the result, ``frames`` of the latent (an exported count),
+    ``frames_needed`` of them to decode, ``times`` of the sampler, ``init`` float32 ``(1, channels,
+    frames * samples_per_frame)``, ``numbers`` as float32 arrays ``(1,)``.
+    """
+
+    prompt: str
+    samples: int
+    frames: int
+    frames_needed: int
+    window: int
+    times: NDArray[np.float32]
+    seed: int
+    noise: NoiseSource
+    init: Audio | None
+    numbers: Mapping[str, NDArray[np.float32]]
+    warnings: tuple[str, ...]
+
+
+def longest_seconds(manifest: Manifest) -> float:
+    """Length in seconds of the longest sound the bundle can make."""
+    audio = manifest.audio
+    return max(manifest.frame_counts) * audio.samples_per_frame / audio.sample_rate
+
+
+def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
+    """Checks a request against a manifest and settles its defaults; reads the init audio.
+
+    Raises :class:`InputError` naming the option and its range.
+    """
+    check_text(request.prompt)
+    audio = manifest.audio
+    longest = longest_seconds(manifest)
+    seconds = longest if request.seconds is None else request.seconds
+    samples = _samples(seconds, longest, audio.sample_rate)
+    needed = math.ceil(samples / audio.samples_per_frame)
+    frames = min(count for count in manifest.frame_counts if count >= needed)
+    schedule = manifest.schedule
+    noise_level = _noise_level(request)
+    steps = schedule.default_steps if request.steps is None else request.steps
+    times = pingpong_schedule(
+        steps,
+        logsnr_start=schedule.logsnr_start,
+        logsnr_end=schedule.logsnr_end,
+        sigma_max=noise_level,
+    )
+    numbers, warnings = _numbers(request, seconds, manifest)
+    if steps > 1 and times[1] > times[0]:
+        rise = float(times.max())
+        warnings.append(
+            f"noise level {noise_level:g} is below the schedule's end: with {steps} steps the "
+            f"noise rises to {rise:.3f} on the way; use 1 step, or a level above {rise:.3f}"
+        )
+    seed = secrets.randbits(64) if request.seed is None else request.seed
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError(f"--seed {seed}: give 0 to {MAX_SEED}")
+    return Plan(
+        prompt=request.prompt,
+        samples=samples,
+        frames=frames,
+        frames_needed=needed,
+        window=_window(request, frames, manifest),
+        times=times,
+        seed=seed,
+        noise=request.noise or PhiloxNoise(seed),
+        init=_init_audio(request, frames, manifest),
+        numbers=numbers,
+        warnings=tuple(warnings),
+    )
+
+
+def _samples(seconds: float, longest: float, sample_rate: int) -> int:
+    """Number of samples; the range is checked in whole samples, so that rounding does not bite."""
+    finite = isinstance(seconds, int | float) and math.isfinite(seconds)
+    samples = round(seconds * sample_rate) if finite else 0
+    if not 1 <= samples <= round(longest * sample_rate):
+        upper = math.floor(longest * 1000) / 1000
+        raise InputError(f"--seconds {seconds}: give more than 0 and at most {upper:g}")
+    return samples
+
+
+def _noise_level(request: GenerationRequest) -> float:
+    if request.init_audio is None:
+        if request.noise_level is not None:
+            raise InputError(
+                "--noise-level: needs a sound to start from; give --init-audio or leave it out"
+            )
+        return 1.0
+    return DEFAULT_NOISE_LEVEL if request.noise_level is None else request.noise_level
+
+
+def _numbers(
+    request: GenerationRequest, seconds: float, manifest: Manifest
+) -> tuple[dict[str, NDArray[np.float32]], list[str]]:
+    known = {number.name: number for number in manifest.numbers}
+    for name, value in request.numbers.items():
+        if name not in known:
+            raise InputError(f"--number {name}: the model has no such input; known: {[*known]}")
+        if not math.isfinite(value):
+            raise InputError(f"--number {name}: is {value}; give a finite value")
+    values: dict[str, NDArray[np.float32]] = {}
+    warnings: list[str] = []
+    for name, spec in known.items():
+        default = seconds if name == SECONDS_INPUT else spec.minimum
+        value = request.numbers.get(name, default)
+        if not spec.minimum <= value <= spec.maximum:
+            warnings.append(
+                f"{name} {value:g} is outside {spec.minimum:g} .. {spec.maximum:g}; "
+                "the model takes the nearest value"
+            )
+        values[name] = np.array([value], np.float32)
+    return values, warnings
+
+
+def _window(request: GenerationRequest, frames: int, manifest: Manifest) -> int:
+    available = manifest.components[tensors.DECODER].windows
+    if request.window_frames is not None:
+        if request.window_frames not in available:
+            raise InputError(
+                f"decoder window {request.window_frames}: the bundle has {list(available)} frames"
+            )
+        available = (request.window_frames,)
+    return choose_window(frames, available, manifest.windowing.context_frames)
+
+
+def _init_audio(request: GenerationRequest, frames: int, manifest: Manifest) -> Audio | None:
+    init = request.init_audio
+    if init is None:
+        return None
+    if tensors.ENCODER not in manifest.components:
+        raise InputError("--init-audio: this bundle has no encoder; export it again with --encoder")
+    audio = manifest.audio
+    samples = frames * audio.samples_per_frame
+    if isinstance(init, np.ndarray):
+        if init.ndim != 2 or init.size == 0 or not np.isfinite(init).all():
+            raise InputError("init audio: give finite float32 samples of shape (channels, samples)")
+        fitted = fit_length(match_channels(init, audio.channels), samples)
+    else:
+        fitted = read_audio(
+            init, sample_rate=audio.sample_rate, channels=audio.channels, samples=samples
+        )
+    return fitted[np.newaxis]

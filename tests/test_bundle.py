@@ -1,0 +1,209 @@
+"""The bundle: opened only when sound, written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx_bundle
+import pytest
+
+from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle, record_file, write_bundle
+from arcmobile.runtime.errors import BundleError, ExportError, OutputError
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return onnx_bundle.make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture
+def bundle(original: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(original, tmp_path / "tiny")
+
+
+def edit(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = bundle / MANIFEST_NAME
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def refused(bundle: Path, *words: str, verify: bool = False) -> None:
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(bundle, verify=verify)
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text
+
+
+def test_round_trip(bundle: Path) -> None:
+    opened = Bundle.open(bundle, verify=True)
+    assert Bundle.open(bundle / MANIFEST_NAME).manifest == opened.manifest
+    dit = opened.manifest.components["dit"]
+    assert opened.file(dit) == bundle / "dit.onnx"
+    assert dit.windows == (6, 30)
+    assert dit.entry_for(7) is None
+    on_disk = sum(path.stat().st_size for path in bundle.iterdir())
+    assert opened.size == on_disk - (bundle / MANIFEST_NAME).stat().st_size
+
+
+def test_missing_folder_and_manifest(tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere", "nowhere", "no such folder")
+    refused(tmp_path, MANIFEST_NAME)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[1]", b'{"schema_version": NaN}'])
+def test_broken_manifest(bundle: Path, text: bytes) -> None:
+    (bundle / MANIFEST_NAME).write_bytes(text)
+    refused(bundle, MANIFEST_NAME)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_unknown_schema_version(bundle: Path, version: object) -> None:
+    edit(bundle, lambda manifest: manifest.update(schema_version=version))
+    refused(bundle, "schema_version", "known: 1", "export the bundle again", "upgrade")
+
+
+@pytest.mark.parametrize(
+    "name", ["../dit.onnx", "/etc/passwd", "sub/dit.onnx", "", "..", "a\\b", MANIFEST_NAME]
+)
+def test_file_name_that_leaves_the_folder(bundle: Path, name: str) -> None:
+    edit(bundle, lambda manifest: manifest["components"]["dit"].update(file=name))
+    refused(bundle, MANIFEST_NAME, "components.dit.file")
+
+
+def test_link_that_leaves_the_folder(bundle: Path) -> None:
+    outside = bundle.parent / "outside.onnx"
+    (bundle / "dit.onnx").rename(outside)
+    (bundle / "dit.onnx").symlink_to(outside)
+    refused(bundle, "dit.onnx", "link")
+
+
+def test_missing_file(bundle: Path) -> None:
+    (bundle / "decoder.onnx").unlink()
+    refused(bundle, "decoder.onnx", "missing")
+
+
+def test_wrong_size_is_always_seen(bundle: Path) -> None:
+    path = bundle / "dit.onnx"
+    path.write_bytes(path.read_bytes()[:-1])
+    refused(bundle, "dit.onnx", "bytes")
+
+
+def test_wrong_content_is_seen_by_verify(bundle: Path) -> None:
+    path = bundle / "dit.onnx"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    Bundle.open(bundle)
+    refused(bundle, "dit.onnx", "sha256", verify=True)
+
+
+def set_in(manifest: dict[str, Any], path: str, value: object) -> None:
+    *parents, last = path.split(".")
+    for key in parents:
+        manifest = manifest[int(key) if key.isdigit() else key]
+    manifest[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "word"),
+    [
+        ("audio.sample_rate", 0, "audio.sample_rate"),
+        ("audio.sample_rate", "44100", "audio.sample_rate"),
+        ("surprise", 1, "surprise"),
+        ("components.dit.sha256", "abc", "components.dit.sha256"),
+        ("frame_counts", [6, 31], "no entry for frame_counts [31]"),
+        ("components", {}, "missing ['conditioner', 'decoder', 'dit']"),
+        ("tokenizer.max_length", 9, "input_ids is (1, 12), not (1, 9)"),
+        ("numbers", [], "inputs are"),
+        ("audio.latent_channels", 4, "not (1, 4, 6)"),
+        ("audio.samples_per_frame", 3, "at most 18"),
+        ("components.decoder.entries.0.frames", None, "frames is missing"),
+        ("components.dit.entries.0.outputs.0.name", "speed", "outputs are ['speed']"),
+    ],
+)
+def test_parts_that_disagree(bundle: Path, path: str, value: object, word: str) -> None:
+    edit(bundle, lambda manifest: set_in(manifest, path, value))
+    refused(bundle, MANIFEST_NAME, word)
+
+
+def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    def half(error: BaseException) -> None:
+        with write_bundle(tmp_path / "new") as writer:
+            writer.path("dit.onnx").write_bytes(b"half")
+            raise error
+
+    for error in (RuntimeError("lowering failed"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            half(error)
+        assert list(tmp_path.iterdir()) == []
+
+
+def write_and_touch(destination: Path, name: str) -> None:
+    """Writes a bundle, but changes or adds one file after the others were recorded."""
+    with write_bundle(destination) as writer:
+        manifest = onnx_bundle.fill(writer)
+        writer.path(name).write_bytes(b"x")
+        writer.finish(manifest)
+
+
+def test_unfinished_or_unrecorded_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no manifest"), write_bundle(tmp_path / "new"):
+        pass
+    for name in ("stray", "dit.onnx"):
+        with pytest.raises(ExportError, match=name):
+            write_and_touch(tmp_path / "new", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_overwrite_only_when_asked_and_only_bundles(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="already there"), write_bundle(bundle):
+        pytest.fail("the block must not run")
+    with pytest.raises(RuntimeError), write_bundle(bundle, overwrite=True):
+        raise RuntimeError("the old bundle must survive this")
+    Bundle.open(bundle, verify=True)
+    with write_bundle(bundle, overwrite=True) as writer:
+        writer.finish(onnx_bundle.fill(writer, encoder=False))
+    assert "encoder" not in Bundle.open(bundle, verify=True).manifest.components
+    assert not (bundle / "encoder.onnx").exists()
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "cat.jpg").write_bytes(b"meow")
+    for overwrite in (False, True):
+        with (
+            pytest.raises(OutputError, match="other files"),
+            write_bundle(folder, overwrite=overwrite),
+        ):
+            pytest.fail("the block must not run")
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny", "photos"}
+
+
+def test_full_disk_and_unwritable_folder(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OutputError, match="disk is full"), write_bundle(tmp_path / "new"):
+        raise full
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="file"), write_bundle(tmp_path / "file" / "new"):
+        pytest.fail("the block must not run")
+
+
+def test_other_errors_of_the_block_pass_through(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), write_bundle(tmp_path / "new"):
+        (tmp_path / "weights.safetensors").read_bytes()
+
+
+def test_record_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"abc")
+    record = record_file(tmp_path / "a.bin")
+    assert (record.file, record.bytes) == ("a.bin", 3)
+    # FIPS 180-2, appendix B.1
+    assert record.sha256.startswith("ba7816bf8f01cfea414140de5dae2223")
