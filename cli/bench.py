@@ -22,7 +22,7 @@ def fullsize(
         "out/full-size"
     ),
     backends: Annotated[
-        str | None, typer.Option(help="e.g. executorch,onnx [default: all three].")
+        str | None, typer.Option(help="e.g. executorch,onnx. Default: all three.")
     ] = None,
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="Recipe to export.")] = "mobile",
     keep: Annotated[bool, typer.Option("--keep", help="Keep the bundles.")] = False,

@@ -24,7 +24,7 @@ def export_bundle(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Bundle folder [default: out/MODEL-BACKEND-RECIPE]."),
+        typer.Option("--out", "-o", help="Bundle folder. Default: out/MODEL-BACKEND-RECIPE."),
     ] = None,
     backend: Annotated[
         str, typer.Option("--backend", "-b", help="executorch, onnx or litert.")
@@ -37,24 +37,24 @@ def export_bundle(
     ] = "mobile",
     text_encoder: Annotated[
         Path | None,
-        typer.Option(help="Text encoder folder [default: CHECKPOINT/text_encoder]."),
+        typer.Option(help="Text encoder folder. Default: CHECKPOINT/text_encoder."),
     ] = None,
     frames: Annotated[
         str | None,
         typer.Option(
             help="Latent lengths to make programs for, e.g. 64,256; shorter ones generate short "
-            "sounds faster [default: the trained length]."
+            "sounds faster. Default: the trained length."
         ),
     ] = None,
     window: Annotated[
         int | None,
-        typer.Option(help="Latent frames per window of the chunked decode [default: chosen]."),
+        typer.Option(help="Latent frames per window of the chunked decode. Default: chosen."),
     ] = None,
     encoder: Annotated[
         bool, typer.Option("--encoder", help="Add the audio encoder, for --init-audio.")
     ] = False,
     model_id: Annotated[
-        str | None, typer.Option(help="Name in the manifest [default: the checkpoint folder's].")
+        str | None, typer.Option(help="Name in the manifest. Default: the checkpoint folder's.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is already there.")
@@ -64,7 +64,7 @@ def export_bundle(
         typer.Option(help="Folder of lowered programs to reuse when an export is repeated."),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Threads for checking the programs [default: all cores].")
+        int | None, typer.Option(help="Threads for checking the programs. Default: all cores.")
     ] = None,
 ) -> None:
     """Export a checkpoint as a bundle of programs that a phone, a board or this machine can run.

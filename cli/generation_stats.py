@@ -76,9 +76,13 @@ def stats_table(records: list[dict[str, Any]]) -> Table:
     add("conditioner", lambda record: record["conditioner_seconds"], CONDITIONER)
     if any(record["encoder_seconds"] for record in records):
         add("encoder", lambda record: record["encoder_seconds"], ENCODER)
-    add(f"DiT, {steps} steps", lambda record: sum(record["dit_step_seconds"]), DIT)
     add(
-        f"decoder, {windows} windows",
+        f"DiT, {steps} step{'' if steps == 1 else 's'}",
+        lambda record: sum(record["dit_step_seconds"]),
+        DIT,
+    )
+    add(
+        f"decoder, {windows} window{'' if windows == 1 else 's'}",
         lambda record: sum(record["decode_window_seconds"]),
         DECODER,
     )

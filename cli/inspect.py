@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from arcmobile.runtime.bundle import Bundle, Component, Entry, Manifest, TensorSpec
+from arcmobile.runtime.bundle import Bundle, Entry, Manifest, TensorSpec
 from arcmobile.runtime.request import longest_seconds
 
 _HELP = """Say what a bundle holds; check its files.
@@ -46,6 +47,7 @@ def inspect_bundle(
     for table in (
         _overview(opened),
         _components(opened.manifest),
+        _precision(opened.manifest),
         _tensors(opened.manifest),
         _files(opened.manifest),
     ):
@@ -95,31 +97,37 @@ def _overview(bundle: Bundle) -> Table:
 
 def _components(manifest: Manifest) -> Table:
     table = Table(title="Components; error against float32 PyTorch at export time")
-    for column in ("component", "MB", "precision", "frames", "SNR", "max error", "cosine"):
+    for column in ("component", "MB", "frames", "SNR", "max error", "cosine"):
         table.add_column(column, overflow="fold")
-    with_delegates = any(c.delegation is not None for c in manifest.components.values())
-    if with_delegates:
-        table.add_column("delegation", overflow="fold")
     for name, component in manifest.components.items():
         fidelity = component.fidelity
-        row = [
+        table.add_row(
             name,
             f"{component.bytes / 1e6:.1f}",
-            "\n".join(f"{part}: {precision}" for part, precision in component.precision.items()),
             ", ".join(map(str, component.windows)) or "–",
             "identical" if fidelity.snr_db is None else f"{fidelity.snr_db:.1f} dB",
             f"{fidelity.max_abs_error:.2g}",
             f"{fidelity.cosine:.6f}",
-        ]
-        if with_delegates:
-            row.append(_delegation(component))
-        table.add_row(*row)
+        )
     return table
 
 
-def _delegation(component: Component) -> str:
-    counts = component.delegation or {}
-    return "\n".join(f"{name}: {count}" for name, count in counts.items())
+def _precision(manifest: Manifest) -> Table:
+    """Precision of each part; for ExecuTorch also what runs in the delegate and what outside."""
+    table = Table(title="Precision")
+    delegated = any(c.delegation is not None for c in manifest.components.values())
+    for column in ("component", "part: precision", *(["delegation"] if delegated else [])):
+        table.add_column(column, overflow="fold")
+    for name, component in manifest.components.items():
+        cells = [_pairs(component.precision)]
+        if delegated:
+            cells.append(_pairs(component.delegation or {}))
+        table.add_row(name, *cells)
+    return table
+
+
+def _pairs(values: Mapping[str, str | int]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in values.items())
 
 
 def _tensors(manifest: Manifest) -> Table:

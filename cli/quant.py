@@ -16,17 +16,17 @@ quant_app = typer.Typer(help="What quantization costs, layer by layer.", no_args
 def report(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Report folder [default: out/quant-MODEL].")
+        Path | None, typer.Option("--out", "-o", help="Report folder. Default: out/quant-MODEL.")
     ] = None,
     recipes: Annotated[
         str | None,
-        typer.Option(help="Recipes to measure, e.g. mobile,int8-dynamic [default: all]."),
+        typer.Option(help="Recipes to measure, e.g. mobile,int8-dynamic. Default: all."),
     ] = None,
     text_encoder: Annotated[
-        Path | None, typer.Option(help="Text encoder folder [default: CHECKPOINT/text_encoder].")
+        Path | None, typer.Option(help="Text encoder folder. Default: CHECKPOINT/text_encoder.")
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(help="Latent frames to generate [default: 32 or the most].")
+        int | None, typer.Option(help="Latent frames to generate. Default: 32 or the most.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=64, help="Sampler steps.")] = 8,
     sensitivity: Annotated[

@@ -140,6 +140,11 @@ def _checked(where: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array
     return [np.ascontiguousarray(arrays[spec.name]) for spec in specs]
 
 
+def one_line(error: Exception) -> str:
+    """The text of a library's exception on one line."""
+    return " ".join(str(error).split())
+
+
 @dataclass(frozen=True)
 class EngineOptions:
     """``threads``: worker threads of the engine; ``None`` takes every CPU this process may use."""

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from arcmobile.runtime import tensors
 from arcmobile.runtime.audio import Audio
@@ -22,11 +21,7 @@ from arcmobile.runtime.decode import choose_window
 from arcmobile.runtime.engine import Engine, EngineOptions, open_engine
 from arcmobile.runtime.errors import BundleError
 from arcmobile.runtime.noise import NOISE_ID
-from arcmobile.runtime.request import (
-    GenerationRequest,
-    Progress,
-    ProgressEvent,
-)
+from arcmobile.runtime.request import GenerationRequest, Progress, ProgressEvent
 from arcmobile.runtime.stages import Job, Stages, Timings
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
@@ -38,8 +33,6 @@ __all__ = [
     "ProgressEvent",
     "Timings",
 ]
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from arcmobile.runtime import tensors
 from arcmobile.runtime.audio import Audio, fit_length, match_channels, read_audio
-from arcmobile.runtime.bundle import Manifest
+from arcmobile.runtime.bundle import AudioFormat, Manifest
 from arcmobile.runtime.decode import choose_window
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.noise import MAX_SEED, PhiloxNoise
@@ -110,7 +110,7 @@ def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
     audio = manifest.audio
     longest = longest_seconds(manifest)
     seconds = longest if request.seconds is None else request.seconds
-    samples = _samples(seconds, longest, audio.sample_rate)
+    samples = _samples(seconds, longest, audio)
     needed = math.ceil(samples / audio.samples_per_frame)
     frames = min(count for count in manifest.frame_counts if count >= needed)
     schedule = manifest.schedule
@@ -147,14 +147,18 @@ def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
     )
 
 
-def _samples(seconds: float, longest: float, sample_rate: int) -> int:
-    """Number of samples; the range is checked in whole samples, so that rounding does not bite."""
+def _samples(seconds: float, longest: float, audio: AudioFormat) -> int:
+    """Number of samples; the range is checked in whole samples, so that rounding does not bite.
+
+    Less than a latent frame too much is the longest sound said with fewer digits: 11.9 for 11.888.
+    """
     finite = isinstance(seconds, int | float) and math.isfinite(seconds)
-    samples = round(seconds * sample_rate) if finite else 0
-    if not 1 <= samples <= round(longest * sample_rate):
+    samples = round(seconds * audio.sample_rate) if finite else 0
+    most = round(longest * audio.sample_rate)
+    if not 1 <= samples < most + audio.samples_per_frame:
         upper = math.floor(longest * 1000) / 1000
         raise InputError(f"--seconds {seconds}: give more than 0 and at most {upper:g}")
-    return samples
+    return min(samples, most)
 
 
 def _noise_level(request: GenerationRequest) -> float:

@@ -94,10 +94,9 @@ class Stages:
         self._measure_memory = measure_memory
         self._progress = progress
         self._cancelled = cancelled
+        # The stages up to the latent, to be called in this order with a job and ``free``, which
+        # says whether to unload the stage's program afterwards.
         self.before_decode = (self._condition, self._encode, self._sample)
-        """The stages up to the latent; called in this order with the job and ``free``, which says
-
-        whether to unload the stage's program afterwards."""
 
     def start(self, request: GenerationRequest) -> Job:
         """Checks the request and tokenizes its prompt."""

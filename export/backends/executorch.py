@@ -32,10 +32,10 @@ from arcmobile.export.backends.base import (
     LoweringSummary,
     Report,
 )
-from arcmobile.export.backends.xnnpack import mark_half_weights, partitioner
+from arcmobile.export.backends.xnnpack import corrected_layouts, mark_half_weights, partitioner
 from arcmobile.export.model.primitives import XNNPACK
 from arcmobile.quant.layers import quantize_layers
-from arcmobile.runtime.errors import ExportError, OutputError
+from arcmobile.runtime.errors import ArcMobileError, ExportError, OutputError
 
 _DELEGATE_CALL = "executorch_call_delegate"
 
@@ -47,13 +47,20 @@ def _peak_memory() -> int:
 
 @contextmanager
 def _step(destination: Path, what: str) -> Iterator[None]:
-    """Names the program and the step when the toolchain gives up."""
+    """Names the program and the step when the toolchain gives up.
+
+    Its passes wrap every failure into a plain ``Exception`` (executorch/exir/pass_manager.py), so
+    nothing narrower would do; the original stays attached as the cause.
+    """
     try:
         yield
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()
+    except ArcMobileError:
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error
+        reason = str(cause).strip().splitlines()
         raise ExportError(
-            f"{destination.name}: {what} failed: {reason[0] if reason else type(error).__name__}"
+            f"{destination.name}: {what} failed: {reason[0] if reason else type(cause).__name__}"
         ) from error
 
 
@@ -131,7 +138,7 @@ def lower(
             programs[entry.name] = _export(module, entry)
     del module
     report(f"{destination.name}: lowering {', '.join(programs)}")
-    with _step(destination, "lowering"):
+    with _step(destination, "lowering"), corrected_layouts():
         edge = to_edge_transform_and_lower(
             programs,
             partitioner=[partitioner()],

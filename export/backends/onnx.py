@@ -165,6 +165,7 @@ class _Int8DynamicLinear(_Linear):
     codes: Tensor
     scale: Tensor
     centre: Tensor
+    one: Tensor
 
     def __init__(self, layer: nn.Linear):
         super().__init__(layer.bias)
@@ -172,17 +173,21 @@ class _Int8DynamicLinear(_Linear):
         self.register_buffer("codes", codes.t().contiguous())
         self.register_buffer("scale", scale)
         self.register_buffer("centre", torch.tensor(_CENTRE, dtype=torch.uint8))
+        self.register_buffer("one", torch.ones(()))
 
     def product(self, x: Tensor) -> Tensor:
         largest = x.abs().amax(-1, keepdim=True).clamp_min(_SMALLEST_RANGE)
         levels = torch.round(x * (127.0 / largest)) + float(_CENTRE)
-        sums = symbolic(
-            "MatMulInteger",
-            (levels.to(torch.uint8), self.codes, self.centre),
-            dtype=torch.int32,
+        # The row scales stay outside of the operator: given to it, or where ONNX Runtime puts them
+        # there by fusing standard operators, they would scale the bias as well.
+        product = symbolic(
+            "com.microsoft::MatMulIntegerToFloat",
+            (levels.to(torch.uint8), self.codes, self.one, self.scale, self.centre),
+            dtype=torch.float32,
             shape=(*x.shape[:-1], self.codes.shape[1]),
+            version=1,
         )
-        return sums.to(torch.float32) * (largest * (1.0 / 127.0)) * self.scale
+        return product * (largest * (1.0 / 127.0))
 
 
 def _stored(layer: nn.Module, precision: Precision) -> nn.Module | None:

@@ -1,4 +1,4 @@
-"""Two weight formats that XNNPACK computes with and ExecuTorch's partitioner does not offer.
+"""What ExecuTorch's XNNPACK lowering lacks for these networks: two weight formats, one correction.
 
 XNNPACK has linear layers and convolutions with float16 weights, and linear layers with int8
 weights, all on float32 activations (fully-connected ``f32_f16_f32`` and ``f32_f32_qc8w``,
@@ -6,15 +6,22 @@ convolution and deconvolution with fp16 filters; XNNPACK src/subgraph). ExecuTor
 them through, but its partitioner (executorch 1.5.1, backends/xnnpack) accepts quantized weights
 only behind quantized activations, and its serializer widens float16 filters. This file adds both
 through the two registries made for it, partitioner configs and node visitors; node visitors are
-registered on import and leave every node that was accepted before as it was.
+registered on import and leave every node that was accepted before as it was. The correction is
+:func:`corrected_layouts`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import executorch.backends.xnnpack._passes as xnnpack_passes
 import executorch.backends.xnnpack.operators  # noqa: F401  (fills the registry read below)
 import torch
+from executorch.backends.xnnpack._passes.channels_last_tagged_reshape_pass import (
+    ChannelsLastTaggedReshapePass,
+)
 from executorch.backends.xnnpack.operators.node_visitor import (
     NodeVisitor,
     get_node_visitors,
@@ -27,7 +34,12 @@ from executorch.backends.xnnpack.partition.config.gemm_configs import (
     LinearConfig,
 )
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-from executorch.backends.xnnpack.utils.quant_utils import is_dequant, is_per_channel
+from executorch.backends.xnnpack.utils.quant_utils import (
+    is_dequant,
+    is_dynamic_qdq,
+    is_per_channel,
+)
+from executorch.exir.dialects._ops import ops as exir_ops
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
@@ -151,3 +163,52 @@ class _Widen(NodeVisitor):
 for _visitor in get_node_visitors(None, None, None).values():
     if _visitor.target in ("aten.linear.default", "aten.convolution.default"):
         register_node_visitor(_keeping_half(type(_visitor)))
+
+
+class _LayoutPass(ChannelsLastTaggedReshapePass):
+    """Puts the change to channels-last right in front of a dynamic quantization.
+
+    The original looks for the float tensor that is quantized by following first arguments, and does
+    not stop there but at the start of the graph: it transposes the program's input, which must
+    then have four axes, and everything between.
+    """
+
+    def input_to_nhwc(
+        self, graph_module: torch.fx.GraphModule, input_node: Node, target_node: Node
+    ) -> None:
+        if not is_dynamic_qdq(input_node) or self.is_nhwc_node(input_node):
+            super().input_to_nhwc(graph_module, input_node, target_node)
+            return
+        (quantize, *_) = input_node.all_input_nodes
+        (source, scale, *_) = quantize.all_input_nodes
+        (choose,) = scale.all_input_nodes
+        if not self.is_nhwc_node(source):
+            moved = source.meta.get(self.PARTNER_NODE)
+            if moved is None:
+                with graph_module.graph.inserting_after(source):
+                    moved = self.create_call_function_node(
+                        graph_module,
+                        exir_ops.edge.aten._to_copy.default,
+                        (source,),
+                        memory_format=torch.channels_last,
+                    )
+                self.mark_as_nhwc_node(moved)
+                self.make_partners(source, moved)
+            for reader in (choose, quantize):
+                reader.replace_input_with(source, moved)
+        for node in (quantize, input_node):
+            self.mark_as_nhwc_node(node)
+
+
+@contextmanager
+def corrected_layouts() -> Iterator[None]:
+    """While it is open, XNNPACK preprocessing uses the corrected layout pass.
+
+    The list of passes is built from this module's names and has no other way in.
+    """
+    original = xnnpack_passes.ChannelsLastTaggedReshapePass
+    xnnpack_passes.ChannelsLastTaggedReshapePass = _LayoutPass
+    try:
+        yield
+    finally:
+        xnnpack_passes.ChannelsLastTaggedReshapePass = original

@@ -7,14 +7,8 @@ the package, so weights that XNNPACK has repacked are not held twice.
 from __future__ import annotations
 
 import importlib.util
-import logging
-import os
-import re
-import sys
-import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,13 +17,12 @@ from executorch.runtime import Method, Program, Runtime
 
 from arcmobile.runtime.bundle import Bundle, Entry
 from arcmobile.runtime.engine import Array, Engine, EngineOptions
+from arcmobile.runtime.engines.native_log import native_log
 from arcmobile.runtime.errors import EngineError
 
 if importlib.util.find_spec("executorch.kernels.quantized") is not None:
     # Registers the quantize and dequantize operators that stay outside the delegates.
     import executorch.kernels.quantized  # noqa: F401
-
-_LOG = logging.getLogger(__name__)
 
 # Programs alive in this process: they hold the thread pool, which is one per process.
 _live_programs: weakref.WeakSet[Program] = weakref.WeakSet()
@@ -51,7 +44,7 @@ class ExecuTorchEngine(Engine):
 
     def _load(self, component: str) -> None:
         path = self._bundle.file(self._component(component))
-        with _native_log() as log:
+        with native_log() as log:
             _set_threads(self._threads)
             try:
                 program = Runtime.get().load_program(path)
@@ -87,7 +80,7 @@ class ExecuTorchEngine(Engine):
         key = (component, entry.name)
         if key in self._methods:
             return
-        with _native_log() as log:
+        with native_log() as log:
             try:
                 method = self._programs[component].load_method(entry.name)
             except RuntimeError as error:
@@ -104,36 +97,7 @@ def _set_threads(threads: int) -> None:
         return
     if _live_programs:
         raise EngineError(
-            f"threads {threads}: another ExecuTorch engine of this process runs with "
+            f"--threads {threads}: another ExecuTorch engine of this process runs with "
             f"{portable_lib._threadpool_get_thread_count()}; close it first or use that number"
         )
     portable_lib._unsafe_reset_threadpool(threads)
-
-
-_LOG_LINE = re.compile(r"^\[(?P<source>[\w.]+:\d+)\] (?P<text>.*)$", re.MULTILINE)
-
-
-@contextmanager
-def _native_log() -> Iterator[Callable[[], str]]:
-    """Keeps what the C++ side writes to stderr off the terminal while a program loads.
-
-    Gives a function that returns the last line written so far: ExecuTorch raises error numbers and
-    only prints the reason. Everything goes to the ``logging`` module at level DEBUG.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as capture:
-        stderr = os.dup(2)
-        os.dup2(capture.fileno(), 2)
-
-        def lines() -> list[str]:
-            capture.seek(0)
-            text = capture.read().decode("utf-8", "replace")
-            return [match["text"] for match in _LOG_LINE.finditer(text)]
-
-        try:
-            yield lambda: (lines() or [""])[-1]
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            for line in lines():
-                _LOG.debug("%s", line)

@@ -9,7 +9,8 @@ from typing import Any
 from ai_edge_litert.interpreter import Interpreter
 
 from arcmobile.runtime.bundle import Bundle, Entry, TensorSpec
-from arcmobile.runtime.engine import Array, Engine, EngineOptions
+from arcmobile.runtime.engine import Array, Engine, EngineOptions, one_line
+from arcmobile.runtime.engines.native_log import native_log
 from arcmobile.runtime.errors import EngineError
 
 
@@ -30,9 +31,12 @@ class LiteRtEngine(Engine):
     def _load(self, component: str) -> None:
         path = self._bundle.file(self._component(component))
         try:
-            interpreter = Interpreter(str(path), num_threads=self._threads)
+            with native_log():
+                interpreter = Interpreter(str(path), num_threads=self._threads)
+                # Hands the graph to XNNPACK, which packs the weights: now, not in the first run.
+                interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise EngineError(f"{path}: LiteRT refuses it ({_one_line(error)})") from error
+            raise EngineError(f"{path}: LiteRT refuses it ({one_line(error)})") from error
         signatures = interpreter.get_signature_list()
         for entry in self._component(component).entries:
             if entry.name not in signatures:
@@ -54,7 +58,7 @@ class LiteRtEngine(Engine):
                 runner = self._interpreters[component].get_signature_runner(entry.name)
             except (RuntimeError, ValueError) as error:
                 raise EngineError(
-                    f"{component}.{entry.name}: LiteRT cannot load it ({_one_line(error)})"
+                    f"{component}.{entry.name}: LiteRT cannot load it ({one_line(error)})"
                 ) from error
             self._runners[key] = runner
 
@@ -66,7 +70,7 @@ class LiteRtEngine(Engine):
             return [outputs[name] for name in _signature_names(entry.outputs, outputs)]
         except (RuntimeError, ValueError) as error:
             raise EngineError(
-                f"{component}.{entry.name}: LiteRT failed ({_one_line(error)})"
+                f"{component}.{entry.name}: LiteRT failed ({one_line(error)})"
             ) from error
 
 
@@ -82,7 +86,3 @@ def _signature_names(specs: Sequence[TensorSpec], signature: dict[str, Any]) -> 
     if len(names) == len(signature) and all(re.fullmatch(r"\w+_\d+", name) for name in signature):
         return sorted(signature, key=lambda name: int(name.rpartition("_")[2]))
     raise ValueError(f"the signature has {sorted(signature)}, the manifest {sorted(names)}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -8,7 +8,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from arcmobile.runtime.bundle import Bundle, Entry
-from arcmobile.runtime.engine import Array, Engine, EngineOptions
+from arcmobile.runtime.engine import Array, Engine, EngineOptions, one_line
 from arcmobile.runtime.errors import EngineError
 
 # ONNX Runtime's exceptions share no base class of their own.
@@ -44,7 +44,7 @@ class OnnxEngine(Engine):
                 path, self._options, providers=["CPUExecutionProvider"]
             )
         except _ORT_ERRORS as error:
-            raise EngineError(f"{path}: ONNX Runtime refuses it ({_one_line(error)})") from error
+            raise EngineError(f"{path}: ONNX Runtime refuses it ({one_line(error)})") from error
         self._sessions[component] = session
 
     def _unload(self, component: str) -> None:
@@ -58,10 +58,6 @@ class OnnxEngine(Engine):
             )
         except (*_ORT_ERRORS, ValueError) as error:  # ValueError: a name the graph does not have
             raise EngineError(
-                f"{component}.{entry.name}: ONNX Runtime failed ({_one_line(error)})"
+                f"{component}.{entry.name}: ONNX Runtime failed ({one_line(error)})"
             ) from error
         return outputs
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -1,0 +1,36 @@
+"""Fixtures shared by the tests: a random checkpoint so small that lowering it takes seconds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Tests run side by side with others; more threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(scope="session")
+def micro_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One DiT layer, one text encoder layer, two decoder stages; 64 latent frames."""
+    from arcmobile.export.presets import Preset, TextEncoderSize, init_checkpoint
+
+    preset = Preset(
+        name="micro",
+        text_encoder_name="t5-micro-random",
+        sample_size=64 * 8,
+        latent_channels=8,
+        autoencoder_channels=8,
+        c_mults=(1, 2),
+        strides=(2, 4),
+        embed_dim=64,
+        depth=1,
+        num_heads=2,
+        text=TextEncoderSize(
+            d_model=32, d_ff=64, d_kv=16, num_layers=1, num_heads=2, vocab_size=None
+        ),
+    )
+    folder = tmp_path_factory.mktemp("checkpoints") / "micro"
+    init_checkpoint(preset, 3, folder)
+    return folder

@@ -1,0 +1,200 @@
+"""Checkpoint to sound through every recipe and backend, and exports that must fail cleanly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arcmobile.export import pipeline as export_pipeline
+from arcmobile.export.backends import BACKENDS
+from arcmobile.export.fidelity import snr_db
+from arcmobile.export.pipeline import ExportRequest, export_bundle
+from arcmobile.export.reference import open_reference
+from arcmobile.quant.precision import Precision
+from arcmobile.quant.recipes import RECIPES
+from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle
+from arcmobile.runtime.errors import CheckpointError, ExportError, InputError, OutputError
+from arcmobile.runtime.generate import GenerationRequest, GenerationResult, Pipeline
+
+# Least SNR in dB of the whole generation against the float32 reference engine. Errors of eight
+# steps add up, and a network this small averages little out.
+WHOLE_CHAIN_SNR_DB = {
+    "fp32": 70.0,
+    "fp16": 40.0,
+    "int8-weight-only": 20.0,
+    "int8-dynamic": 12.0,
+    "mobile": 12.0,
+}
+
+REQUEST = GenerationRequest(prompt="soft rain on a tin roof", seed=11)
+
+
+@pytest.fixture(scope="session")
+def reference(micro_checkpoint: Path) -> GenerationResult:
+    with Pipeline(*open_reference(micro_checkpoint)) as pipeline:
+        return pipeline.generate(REQUEST)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_and_backend_makes_the_reference_sound(
+    micro_checkpoint: Path,
+    reference: GenerationResult,
+    tmp_path: Path,
+    recipe: str,
+    backend: str,
+) -> None:
+    # A window of 40 of 64 frames, so that the decode is really chunked.
+    outcome = export_bundle(
+        ExportRequest(micro_checkpoint, tmp_path / "bundle", backend, recipe, window=40)
+    )
+    bundle = Bundle.open(tmp_path / "bundle", verify=True)
+    assert bundle.manifest.recipe == recipe
+    assert bundle.manifest.backend == backend
+    assert {"arcmobile", "torch"} <= set(bundle.manifest.provenance.tools)
+    with Pipeline.open(bundle) as pipeline:
+        result = pipeline.generate(REQUEST)
+    assert result.audio.shape == reference.audio.shape
+    ratio = snr_db(reference.audio, result.audio)
+    assert ratio is None or ratio >= WHOLE_CHAIN_SNR_DB[recipe]
+    if backend == "executorch":
+        for component in outcome.components:
+            (delegation,) = component.summary.delegation.values()
+            assert delegation.delegates == 1
+            assert set(delegation.outside) <= {
+                "aten.embedding.default",
+                "dim_order_ops._to_dim_order_copy.default",
+            }
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_several_lengths_and_the_encoder_share_one_bundle(
+    micro_checkpoint: Path, tmp_path: Path, backend: str
+) -> None:
+    request = ExportRequest(
+        micro_checkpoint,
+        tmp_path / "bundle",
+        backend,
+        "int8-dynamic",
+        frames=(16, 64),
+        window=40,
+        encoder=True,
+    )
+    bundle = export_bundle(request).bundle
+    rate = bundle.manifest.audio.sample_rate
+    short = 16 * bundle.manifest.audio.samples_per_frame / rate
+    init = np.sin(np.linspace(0, 300, 512, dtype=np.float32))
+    with (
+        Pipeline.open(bundle) as pipeline,
+        Pipeline(*open_reference(micro_checkpoint)) as original,
+    ):
+        quick = pipeline.generate(GenerationRequest(prompt="rain", seconds=short, seed=1))
+        assert quick.audio.shape[1] == 128
+        variation = GenerationRequest(
+            prompt="rain", seed=1, init_audio=np.stack([init, init]), noise_level=0.5
+        )
+        expected = original.generate(variation)
+        found = pipeline.generate(variation)
+    ratio = snr_db(expected.audio, found.audio)
+    assert ratio is None or ratio >= WHOLE_CHAIN_SNR_DB["int8-dynamic"]
+
+
+def test_chunked_decode_equals_one_piece(micro_checkpoint: Path, tmp_path: Path) -> None:
+    def generate(window: int) -> GenerationResult:
+        request = ExportRequest(micro_checkpoint, tmp_path / str(window), "onnx", "fp32")
+        request = ExportRequest(**{**vars(request), "window": window})
+        with Pipeline.open(export_bundle(request).bundle) as pipeline:
+            return pipeline.generate(REQUEST)
+
+    whole, chunked = generate(64), generate(40)
+    assert np.max(np.abs(whole.audio - chunked.audio)) <= 1e-4
+
+
+def test_a_cached_program_is_used_again(micro_checkpoint: Path, tmp_path: Path) -> None:
+    def export(name: str, recipe: str) -> list[bool]:
+        request = ExportRequest(
+            micro_checkpoint, tmp_path / name, "onnx", recipe, cache=tmp_path / "cache"
+        )
+        return [component.cached for component in export_bundle(request).components]
+
+    assert export("first", "fp32") == [False, False, False]
+    assert export("second", "fp32") == [True, True, True]
+    assert export("third", "fp16") == [False, False, False]
+    first, second = (Bundle.open(tmp_path / name).manifest for name in ("first", "second"))
+    assert {n: c.sha256 for n, c in first.components.items()} == {
+        n: c.sha256 for n, c in second.components.items()
+    }
+
+
+def nothing_left(tmp_path: Path) -> bool:
+    return not [path for path in tmp_path.iterdir() if path.name.lstrip(".").startswith("bundle")]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"backend": "tflite"}, InputError, "executorch, onnx, litert"),
+        ({"recipe": "int3"}, InputError, "int8-dynamic"),
+        ({"frames": (65,)}, InputError, "1 to 64"),
+        ({"window": 3}, InputError, "--window 3"),
+        ({"checkpoint": Path("nowhere")}, CheckpointError, "nowhere"),
+        ({"text_encoder": Path("nowhere")}, CheckpointError, "nowhere"),
+    ],
+)
+def test_a_request_that_cannot_work_ends_before_anything_is_written(
+    micro_checkpoint: Path,
+    tmp_path: Path,
+    change: dict[str, object],
+    error: type[Exception],
+    words: str,
+) -> None:
+    settings = {"checkpoint": micro_checkpoint, "destination": tmp_path / "bundle"}
+    settings |= {"backend": "onnx", "recipe": "fp32", **change}
+    with pytest.raises(error, match=words):
+        export_bundle(ExportRequest(**settings))  # type: ignore[arg-type]
+    assert nothing_left(tmp_path)
+
+
+def test_a_program_that_misses_its_gate_stops_the_export(
+    micro_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(export_pipeline.MINIMUM_SNR_DB, Precision.INT8_DYNAMIC, 99.0)  # type: ignore[arg-type]
+    with pytest.raises(ExportError, match=r"SNR .* at least 99 dB"):
+        export_bundle(ExportRequest(micro_checkpoint, tmp_path / "bundle", "onnx", "int8-dynamic"))
+    assert nothing_left(tmp_path)
+
+
+def interrupt(line: str) -> None:
+    if line.startswith("dit"):
+        raise KeyboardInterrupt
+
+
+def disk_full(line: str) -> None:
+    if line.startswith("dit"):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [(interrupt, KeyboardInterrupt), (disk_full, OutputError)]
+)
+def test_an_interrupted_export_leaves_no_half_bundle(
+    micro_checkpoint: Path, tmp_path: Path, fault: Callable[[str], None], error: type[BaseException]
+) -> None:
+    request = ExportRequest(micro_checkpoint, tmp_path / "bundle", "onnx", "fp32")
+    with pytest.raises(error):
+        export_bundle(request, fault)
+    assert nothing_left(tmp_path)
+
+
+def test_an_existing_bundle_survives_a_failed_replacement(
+    micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    request = ExportRequest(micro_checkpoint, tmp_path / "bundle", "onnx", "fp32", overwrite=True)
+    export_bundle(request)
+    before = (tmp_path / "bundle" / MANIFEST_NAME).read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(request, interrupt)
+    assert (tmp_path / "bundle" / MANIFEST_NAME).read_bytes() == before
