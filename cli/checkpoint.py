@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from arcmobile.export.staging import readable_size
 from arcmobile.runtime.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def init(
             on_bytes=lambda count: bar.advance(task, count),
         )
     total = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    typer.echo(f"{out}: random {chosen.name} checkpoint, seed {seed}, {_size(total)}")
+    typer.echo(f"{out}: random {chosen.name} checkpoint, seed {seed}, {readable_size(total)}")
 
 
 @checkpoint_app.command()
@@ -133,7 +134,3 @@ def _facts(opened: CheckpointFolder) -> list[str]:
         f"stored as   {precision}",
         "",
     ]
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -52,11 +53,13 @@ class Preset:
     depth: int
     num_heads: int
     text: TextEncoderSize
+    c_mults: tuple[int, ...] = (1, 2, 4, 8, 16)
+    strides: tuple[int, ...] = (2, 4, 4, 8, 8)
 
     def model_config(self) -> dict[str, Any]:
         """The content of `model_config.json`, in upstream's words."""
-        autoencoder = {"channels": self.autoencoder_channels, "c_mults": [1, 2, 4, 8, 16]}
-        strides = {"strides": [2, 4, 4, 8, 8]}
+        autoencoder = {"channels": self.autoencoder_channels, "c_mults": list(self.c_mults)}
+        strides = {"strides": list(self.strides)}
         cond_dim = self.text.d_model
         return {
             "model_type": "diffusion_cond",
@@ -90,7 +93,7 @@ class Preset:
                         },
                         "bottleneck": {"type": "vae"},
                         "latent_dim": self.latent_channels,
-                        "downsampling_ratio": 2048,
+                        "downsampling_ratio": math.prod(self.strides),
                         "io_channels": 2,
                     },
                 },

@@ -24,10 +24,12 @@ COND_RMS = 0.3  # prompt and number embeddings, about what the trained T5-base g
 AUDIO_RMS = 0.1  # decoder output; the encoder expects the same
 
 _SNAKE_LOG_STD = 0.35  # spread of log(alpha) and log(beta)
+# Mean square of the autoencoder's stream at the start of a block, and what a residual unit adds.
+# Where signals are larger, snake's slope swings so much that a chain of them is chaotic: it blows
+# rounding errors up to the size of the signal, which no trained decoder does.
+_STREAM = 0.25
+_BRANCH = 0.04
 _SILU_RMS = 0.6  # rms of silu(x), and of the gated product x·silu(y), for unit normal x and y
-# Mean square that snake adds to a signal of unit size or more: E[sin⁴]·E[1/beta²].
-_SNAKE_GAIN = 0.43
-_BRANCH = 1 / 3  # mean square that each of the three residual units of a block adds
 _NORM_STD, _OFFSET_STD = 0.2, 0.1
 _FOURIER = 256  # features of the timestep and of each number, fixed upstream
 
@@ -185,50 +187,46 @@ def _widths(config: Config) -> list[int]:
 def _encoder(config: Config) -> Iterator[TensorPlan]:
     root = "pretransform.model.encoder.layers"
     widths, strides = _widths(config), config["strides"]
-    yield from _convolution(f"{root}.0", widths[0], config["in_channels"], 7, 1.0, AUDIO_RMS**2)
-    square = 1.0
+    yield from _convolution(f"{root}.0", widths[0], config["in_channels"], 7, _STREAM, AUDIO_RMS**2)
     for index, stride in enumerate(strides):
         inner, out = widths[index], widths[index + 1]
         block = f"{root}.{index + 1}.layers"
         for unit in range(3):
-            yield from _residual_unit(f"{block}.{unit}", inner, square + unit * _BRANCH)
+            yield from _residual_unit(f"{block}.{unit}", inner, _STREAM + unit * _BRANCH)
         yield from _snake(f"{block}.3", inner)
-        total = square + 3 * _BRANCH + _SNAKE_GAIN
-        yield from _convolution(f"{block}.4", out, inner, 2 * stride, 1.0, total)
+        square = _after_snake(_STREAM + 3 * _BRANCH)
+        yield from _convolution(f"{block}.4", out, inner, 2 * stride, _STREAM, square)
     yield from _snake(f"{root}.{len(strides) + 1}", widths[-1])
-    last = f"{root}.{len(strides) + 2}"
-    yield from _convolution(last, config["latent_dim"], widths[-1], 3, 1.0, 1.0 + _SNAKE_GAIN)
+    last, square = f"{root}.{len(strides) + 2}", _after_snake(_STREAM)
+    yield from _convolution(last, config["latent_dim"], widths[-1], 3, 1.0, square)
 
 
 def _decoder(config: Config) -> Iterator[TensorPlan]:
     root = "pretransform.model.decoder.layers"
     widths, strides = _widths(config), config["strides"]
-    yield from _convolution(f"{root}.0", widths[-1], config["latent_dim"], 7, 1.0, 1.0)
-    square = 1.0
+    square = _STREAM
+    yield from _convolution(f"{root}.0", widths[-1], config["latent_dim"], 7, square, 1.0)
     for index, stride in enumerate(reversed(strides)):
         inner, out = widths[-1 - index], widths[-2 - index]
         block = f"{root}.{index + 1}.layers"
         yield from _snake(f"{block}.0", inner)
-        yield from _transposed(f"{block}.1", inner, out, stride, square + _SNAKE_GAIN)
+        yield from _transposed(f"{block}.1", inner, out, stride, _STREAM, _after_snake(square))
         for unit in range(3):
-            yield from _residual_unit(f"{block}.{unit + 2}", out, 1.0 + unit * _BRANCH)
-        square = 1.0 + 3 * _BRANCH
+            yield from _residual_unit(f"{block}.{unit + 2}", out, _STREAM + unit * _BRANCH)
+        square = _STREAM + 3 * _BRANCH
     yield from _snake(f"{root}.{len(strides) + 1}", widths[0])
-    last = f"{root}.{len(strides) + 2}"
-    total = square + _SNAKE_GAIN
-    yield from _convolution(
-        last, config["out_channels"], widths[0], 7, AUDIO_RMS, total, bias=False
-    )
+    last, loud = f"{root}.{len(strides) + 2}", AUDIO_RMS**2
+    square, channels = _after_snake(square), config["out_channels"]
+    yield from _convolution(last, channels, widths[0], 7, loud, square, bias=False)
 
 
 def _residual_unit(name: str, width: int, square: float) -> Iterator[TensorPlan]:
     """Snake, 7-tap convolution, snake, 1-tap convolution, added to an input of mean square."""
     layers = f"{name}.layers"
     yield from _snake(f"{layers}.0", width)
-    yield from _convolution(f"{layers}.1", width, width, 7, 1.0, square + _SNAKE_GAIN)
+    yield from _convolution(f"{layers}.1", width, width, 7, _STREAM, _after_snake(square))
     yield from _snake(f"{layers}.2", width)
-    branch = math.sqrt(_BRANCH)
-    yield from _convolution(f"{layers}.3", width, width, 1, branch, 1.0 + _SNAKE_GAIN)
+    yield from _convolution(f"{layers}.3", width, width, 1, _BRANCH, _after_snake(_STREAM))
 
 
 def _snake(name: str, width: int) -> Iterator[TensorPlan]:
@@ -236,22 +234,29 @@ def _snake(name: str, width: int) -> Iterator[TensorPlan]:
     yield TensorPlan(f"{name}.beta", (width,), std=_SNAKE_LOG_STD)
 
 
+def _after_snake(square: float) -> float:
+    """Mean square of x + sin²(alpha·x)/beta for normal x of mean square `square` and alpha 1."""
+    fourth = 3 / 8 - math.exp(-2 * square) / 2 + math.exp(-8 * square) / 8  # E[sin⁴]
+    return square + fourth * math.exp(2 * _SNAKE_LOG_STD**2)
+
+
 def _convolution(
-    name: str, out: int, inner: int, taps: int, out_rms: float, square: float, bias: bool = True
+    name: str, out: int, inner: int, taps: int, target: float, square: float, bias: bool = True
 ) -> Iterator[TensorPlan]:
-    """Conv1d with weight norm; `square` is the mean square of its input."""
-    std = out_rms / math.sqrt(square * inner * taps)
+    """Conv1d with weight norm, from inputs of mean square `square` to outputs of `target`."""
+    std = math.sqrt(target / (square * inner * taps))
     yield from _weight_norm(name, (out, inner, taps), std)
     if bias:
-        yield _offset(f"{name}.bias", out, std=0.05 * out_rms)
+        yield _offset(f"{name}.bias", out, std=0.05 * math.sqrt(target))
 
 
 def _transposed(
-    name: str, inner: int, out: int, stride: int, square: float
+    name: str, inner: int, out: int, stride: int, target: float, square: float
 ) -> Iterator[TensorPlan]:
     """ConvTranspose1d with kernel 2·stride: each output sample sees two taps of each input."""
-    yield from _weight_norm(name, (inner, out, 2 * stride), 1.0 / math.sqrt(square * inner * 2))
-    yield _offset(f"{name}.bias", out, std=0.05)
+    std = math.sqrt(target / (square * inner * 2))
+    yield from _weight_norm(name, (inner, out, 2 * stride), std)
+    yield _offset(f"{name}.bias", out, std=0.05 * math.sqrt(target))
 
 
 def _weight_norm(name: str, shape: tuple[int, int, int], std: float) -> Iterator[TensorPlan]:

@@ -76,9 +76,14 @@ def require_space(out: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise OutputError(
-            f"{out}: needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
+            f"{out}: needs {readable_size(needed)} and the disk has {readable_size(free)} free; "
             "free some space or choose another --out"
         )
+
+
+def readable_size(count: int) -> str:
+    """Bytes in words: 7.5 MB, 2.43 GB."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _require_free(out: Path, replaceable: str | None) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,13 +10,14 @@ from typing import Any
 
 from arcmobile.export.checkpoint import CheckpointFolder
 from arcmobile.export.programs import FramePlan, plan_frames
+from arcmobile.export.staging import staged_folder
 from arcmobile.quant.measure import MEASURED, Networks, RecipeMeasure, measure_recipe
 from arcmobile.quant.plots import plot_recipes, plot_sensitivity, plot_trajectories
 from arcmobile.quant.recipes import RECIPES, get_recipe
 from arcmobile.quant.sensitivity import LayerSensitivity, rank_layers
-from arcmobile.runtime.errors import OutputError
 
 REPORT_VERSION = 1
+_REPORT_FILE = "report.json"
 # The report compares, it does not entertain: about a second and a half of sound is enough.
 DEFAULT_FRAMES = 32
 _SHOWN_LAYERS = 12
@@ -163,27 +161,12 @@ def write_report(report: QuantizationReport, destination: Path) -> Path:
     Raises:
         OutputError: the folder exists and is not a report's, or cannot be written.
     """
-    if destination.exists() and not (destination / "report.json").is_file():
-        occupied = not destination.is_dir() or any(destination.iterdir())
-        if occupied:
-            raise OutputError(f"{destination}: holds other files; give --out a new folder")
-    partial = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}")
-    try:
-        partial.mkdir(parents=True)
+    with staged_folder(destination, replaceable=_REPORT_FILE) as folder:
         text = json.dumps(report.to_json(), indent=2, allow_nan=False)
-        (partial / "report.json").write_text(text + "\n", encoding="utf-8")
-        (partial / "report.md").write_text(markdown(report), encoding="utf-8")
-        plot_recipes(report.recipes, partial / "recipes.png")
-        plot_trajectories(report.recipes, partial / "trajectory.png")
+        (folder / _REPORT_FILE).write_text(text + "\n", encoding="utf-8")
+        (folder / "report.md").write_text(markdown(report), encoding="utf-8")
+        plot_recipes(report.recipes, folder / "recipes.png")
+        plot_trajectories(report.recipes, folder / "trajectory.png")
         if report.sensitivity:
-            plot_sensitivity(report.sensitivity, partial / "sensitivity.png")
-        if destination.exists():
-            shutil.rmtree(destination)
-        os.replace(partial, destination)
-    except OSError as error:
-        raise OutputError(
-            f"{destination}: cannot be written ({error.strerror}); give --out another folder"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            plot_sensitivity(report.sensitivity, folder / "sensitivity.png")
     return destination

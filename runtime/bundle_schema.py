@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from arcmobile.runtime import tensors
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 KNOWN_SCHEMA_VERSIONS = (1,)
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"

@@ -1,0 +1,158 @@
+# The front door: `make` alone explains itself. Everything happens in $(VENV), which is made on
+# demand and refreshed when pyproject.toml or constraints.txt change.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV ?= .venv
+RECIPE ?= mobile
+PROMPT ?= warm analog synth pad, soft rain in the background
+# No trained weights can be shipped, so the default is a random network: right shapes, no melody.
+DEFAULT_CHECKPOINT := out/checkpoints/tiny
+CHECKPOINT ?= $(DEFAULT_CHECKPOINT)
+TEXT_ENCODER ?= $(CHECKPOINT)/text_encoder
+BUNDLE ?= out/$(notdir $(patsubst %/,%,$(CHECKPOINT)))-executorch-$(RECIPE)
+WAV ?= $(BUNDLE).wav
+
+PACKAGES := bench cli export quant runtime
+BIN := $(VENV)/bin
+ARCMOBILE := $(BIN)/arcmobile
+INSTALLED_EXPORT := $(VENV)/.installed-export
+INSTALLED_DEV := $(VENV)/.installed-dev
+GENERATED_CHECKPOINT := $(addsuffix /model_config.json,$(filter $(DEFAULT_CHECKPOINT),$(CHECKPOINT)))
+
+##@ Start here
+
+export-android: $(INSTALLED_EXPORT) $(GENERATED_CHECKPOINT) ## Checkpoint to phone bundle, and a first sound from it
+	@$(ARCMOBILE) export "$(CHECKPOINT)" --text-encoder "$(TEXT_ENCODER)" \
+	    --backend executorch --recipe "$(RECIPE)" --out "$(BUNDLE)" --overwrite
+	@$(ARCMOBILE) generate "$(PROMPT)" --seed 1 --bundle "$(BUNDLE)" \
+	    --out "$(WAV)" --overwrite
+	@$(call next_steps)
+
+doctor: $(INSTALLED_EXPORT) ## What this machine can do, and how to get the rest
+	@$(ARCMOBILE) doctor
+
+##@ Work on it
+
+test: $(INSTALLED_DEV) ## Run the tests
+	@$(BIN)/pytest
+
+lint: $(INSTALLED_DEV) ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(call stage_packages)
+	@cd build/typecheck && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml \
+	    --python-executable $(abspath $(BIN))/python --cache-dir ../mypy_cache \
+	    $(PACKAGES:%=-p arcmobile.%)
+
+format: $(INSTALLED_DEV) ## Put the code into the project's style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generate (about an hour)
+	@$(ARCMOBILE) bench fullsize --out out/full-size
+
+##@ Set up and tear down
+
+install: $(INSTALLED_EXPORT) ## Only make the environment
+	@echo "ready: $(ARCMOBILE) --help"
+
+# The soundfile wheels of these two machines bring libsndfile along.
+apt-packages: ## Install the Debian packages that are missing (none, on most machines)
+	@missing=(); \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv); \
+	case "$$(uname -m)" in \
+	    x86_64|aarch64) ;; \
+	    *) ldconfig -p | grep -q libsndfile.so || missing+=(libsndfile1) ;; \
+	esac; \
+	if [ "$${#missing[@]}" -eq 0 ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then \
+	    echo "install with your package manager: $${missing[*]}"; exit 1; \
+	fi; \
+	sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
+	$$sudo apt-get update -qq; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"
+
+clean: ## Remove build products; keeps $(VENV) and out/
+	@rm -rf build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+help: ## This overview
+	@awk 'BEGIN { FS = ":.*## " } \
+	    /^##@ / { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
+	    /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST) \
+	    | sed 's|$$(VENV)|$(VENV)|' | $(no_colour)
+	@printf '%s\n' '' 'Your own weights:' \
+	    '  make export-android CHECKPOINT=dir [TEXT_ENCODER=dir] [RECIPE=mobile] [BUNDLE=out/name]' \
+	    '' 'All of it: $(ARCMOBILE) --help'
+
+.PHONY: export-android doctor test lint format bench-full install apt-packages clean help
+
+# --- the environment ----------------------------------------------------------------------------
+
+$(INSTALLED_EXPORT): pyproject.toml constraints.txt | $(BIN)/python
+	@$(call install,export)
+	@touch $@
+
+$(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@$(call install,dev)
+	@touch $(INSTALLED_EXPORT) $@
+
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || \
+	    { echo "error: no $(PYTHON) here; install Python 3.11 or later, or give PYTHON=path"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: $$("$(PYTHON)" -V 2>&1) is too old; give PYTHON=path of 3.11 or later"; exit 2; }
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || \
+	    { echo "error: $(PYTHON) cannot make environments; run: make apt-packages"; exit 2; }
+	@echo "making $(VENV) with $$("$(PYTHON)" -V)"
+	@"$(PYTHON)" -m venv "$(VENV)"
+
+# uv does in half a minute what takes pip three, but it does not read pip's settings: whoever told
+# pip about an index gets pip, and so does everyone for whom uv fails. Of both we show what takes
+# long, not the list of 140 packages.
+define install
+echo "installing the pinned packages into $(VENV) (first time: some minutes; 6 GB with PyTorch's CUDA libraries)"; \
+pip="$(BIN)/python -m pip --disable-pip-version-check"; \
+with_uv() { \
+    ! $$pip config list | grep -q index-url && $$pip install -q -c constraints.txt uv && \
+    $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[$(1)]' 2>&1 \
+        | sed -uE '/^ ([-+~]|Downloaded|  *Buil[dt]) */d'; \
+}; \
+with_pip() { \
+    $$pip install -c constraints.txt -e '.[$(1)]' \
+        | sed -uE '/^ *Downloading .* [kMG]B/!{/^(Building|Installing|Successfully)/!d}; s/ collected packages.*/ packages/'; \
+}; \
+with_uv || with_pip
+endef
+
+# --- pieces -------------------------------------------------------------------------------------
+
+$(DEFAULT_CHECKPOINT)/model_config.json: export/presets.py export/random_weights.py export/preset_corpus.txt | $(INSTALLED_EXPORT)
+	@$(ARCMOBILE) checkpoint init --preset tiny --seed 0 --out $(DEFAULT_CHECKPOINT) --overwrite
+
+# mypy cannot follow the mapping of top-level folders to arcmobile.*; links show it the packages.
+define stage_packages
+mkdir -p build/typecheck/arcmobile; \
+for package in $(PACKAGES); do ln -sfn ../../../$$package build/typecheck/arcmobile/$$package; done
+endef
+
+define next_steps
+printf '%s\n' '' \
+    'bundle   $(BUNDLE)' \
+    'sound    $(WAV)' \
+    '' \
+    'next' \
+    '  look inside      $(ARCMOBILE) inspect $(BUNDLE)' \
+    '  another sound    $(ARCMOBILE) generate "church bells" --bundle $(BUNDLE) --out bells.wav' \
+    '  onto a phone     adb push $(BUNDLE) /data/local/tmp/$(notdir $(BUNDLE))' \
+    '  other engines    $(ARCMOBILE) export $(CHECKPOINT) --backend onnx|litert' \
+    '  trained weights  $(ARCMOBILE) fetch, then make export-android CHECKPOINT=its-folder'
+endef
+
+# Colours are for people: none in a pipe or a log.
+no_colour = if [ -t 1 ]; then cat; else sed 's/\x1b\[[0-9]*m//g'; fi
