@@ -87,6 +87,8 @@ _DECLARED = (
             "dit:project_out",
             "dit:postprocess",
             "dit:modulation.*",
+            "*coder:conv_in",
+            "*coder:conv_out",
         ),
         float_precision=Precision.FP16,
     ),

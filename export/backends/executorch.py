@@ -32,7 +32,7 @@ from arcmobile.export.backends.base import (
     LoweringSummary,
     Report,
 )
-from arcmobile.export.backends.xnnpack import corrected_layouts, mark_half_weights, partitioner
+from arcmobile.export.backends.xnnpack import adapted_passes, mark_half_weights, partitioner
 from arcmobile.export.model.primitives import XNNPACK
 from arcmobile.quant.layers import quantize_layers
 from arcmobile.runtime.errors import ArcMobileError, ExportError, OutputError
@@ -138,7 +138,7 @@ def lower(
             programs[entry.name] = _export(module, entry)
     del module
     report(f"{destination.name}: lowering {', '.join(programs)}")
-    with _step(destination, "lowering"), corrected_layouts():
+    with _step(destination, "lowering"), adapted_passes():
         edge = to_edge_transform_and_lower(
             programs,
             partitioner=[partitioner()],

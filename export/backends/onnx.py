@@ -204,15 +204,21 @@ def _stored(layer: nn.Module, precision: Precision) -> nn.Module | None:
     return None
 
 
-def _store_layers(network: nn.Module, plan: LayerPlan) -> None:
-    """Replaces the layers in place, one at a time, so that float weights are freed on the way."""
+def _store_layers(network: nn.Module, plan: LayerPlan) -> nn.Module:
+    """Replaces the layers one at a time, so that float weights are freed on the way.
+
+    Works in place, except that a network which is itself a layer is returned anew.
+    """
     rest = dict(plan)
     for name in [name for name, _ in quantizable_layers(network)]:
         stored = _stored(network.get_submodule(name), plan.get(name, Precision.FP32))
-        if stored is not None:
-            network.set_submodule(name, stored)
-            rest.pop(name, None)
-    quantize_layers(network, rest)
+        if stored is None:
+            continue
+        if not name:
+            return stored
+        network.set_submodule(name, stored)
+        rest.pop(name, None)
+    return quantize_layers(network, rest)
 
 
 def effective(layer: nn.Module, precision: Precision) -> Precision:
@@ -336,7 +342,7 @@ def lower(
     """Lowers a network in ONNX form; see :class:`arcmobile.export.backends.base.Lower`."""
     start = time.perf_counter()
     report(f"{destination.name}: quantizing {len(plan)} layers")
-    _store_layers(module, plan)
+    module = _store_layers(module, plan)
     report(f"{destination.name}: tracing {', '.join(entry.name for entry in entries)}")
     try:
         model = _convert(module.eval(), entries)

@@ -7,7 +7,7 @@ them through, but its partitioner (executorch 1.5.1, backends/xnnpack) accepts q
 only behind quantized activations, and its serializer widens float16 filters. This file adds both
 through the two registries made for it, partitioner configs and node visitors; node visitors are
 registered on import and leave every node that was accepted before as it was. The correction is
-:func:`corrected_layouts`.
+:func:`adapted_passes`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import executorch.backends.xnnpack._passes as xnnpack_passes
 import executorch.backends.xnnpack.operators  # noqa: F401  (fills the registry read below)
 import torch
-from executorch.backends.xnnpack._passes.channels_last_tagged_reshape_pass import (
+from executorch.backends.xnnpack import xnnpack_preprocess
+from executorch.backends.xnnpack._passes import (
     ChannelsLastTaggedReshapePass,
+    ConvertToSDPAPass,
+    ConvertToUpsampleBilinear2d,
+    DecomposeBatchNorm,
+    FuseBatchNormPass,
+    PReLUReshapePass,
+    XNNPACKPassManager,
 )
 from executorch.backends.xnnpack.operators.node_visitor import (
     NodeVisitor,
@@ -200,15 +206,39 @@ class _LayoutPass(ChannelsLastTaggedReshapePass):
             self.mark_as_nhwc_node(node)
 
 
-@contextmanager
-def corrected_layouts() -> Iterator[None]:
-    """While it is open, XNNPACK preprocessing uses the corrected layout pass.
+# Passes for operators these networks do not have (resampling, batch norm, PReLU, fused attention).
+# Each traces the whole graph again; together they take a third of the lowering. Where such an
+# operator does occur, lowering fails for want of its pass.
+_NOT_NEEDED = (
+    ConvertToUpsampleBilinear2d,
+    ConvertToSDPAPass,
+    FuseBatchNormPass,
+    DecomposeBatchNorm,
+    PReLUReshapePass,
+)
 
-    The list of passes is built from this module's names and has no other way in.
+
+class _PassManager(XNNPACKPassManager):
+    passes: list[Any]
+
+    def __init__(self, exported_program: ExportedProgram, passes: list[Any] | None = None):
+        super().__init__(exported_program, passes)
+        self.passes = [
+            _LayoutPass if pass_ is ChannelsLastTaggedReshapePass else pass_
+            for pass_ in self.passes
+            if pass_ not in _NOT_NEEDED
+        ]
+
+
+@contextmanager
+def adapted_passes() -> Iterator[None]:
+    """While it is open, XNNPACK preprocessing runs the passes of this file.
+
+    Preprocessing looks its pass manager up in its own module, and offers no other way in.
     """
-    original = xnnpack_passes.ChannelsLastTaggedReshapePass
-    xnnpack_passes.ChannelsLastTaggedReshapePass = _LayoutPass
+    original = xnnpack_preprocess.XNNPACKPassManager
+    xnnpack_preprocess.XNNPACKPassManager = _PassManager
     try:
         yield
     finally:
-        xnnpack_passes.ChannelsLastTaggedReshapePass = original
+        xnnpack_preprocess.XNNPACKPassManager = original
