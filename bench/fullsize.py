@@ -116,10 +116,11 @@ def run_full_size(
     *,
     backends: Sequence[str] = (),
     recipe: str = "mobile",
+    preset: str = PRESET,
     keep: bool = False,
     report: Report = lambda line: None,
 ) -> FullSizeResult:
-    """Export the random full-size checkpoint for each backend and generate its whole duration.
+    """Export the random checkpoint of ``preset`` for each backend, generate its whole duration.
 
     A backend that fails is noted and the others go on. Bundles are removed after their turn unless
     ``keep``; results are written to ``out/full-size.json`` after every backend.
@@ -131,10 +132,10 @@ def run_full_size(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"--out {out}: cannot be written ({error.strerror})") from error
-    checkpoint = out / PRESET
+    checkpoint = out / preset
     if not (checkpoint / "model_config.json").is_file():
-        report(f"making the random {PRESET} checkpoint")
-        arguments = ["checkpoint", "init", "--preset", PRESET, "--seed", "0"]
+        report(f"making the random {preset} checkpoint")
+        arguments = ["checkpoint", "init", "--preset", preset, "--seed", "0"]
         run_process([*arguments, "--out", str(checkpoint)], out / "init.log")
     result = FullSizeResult(describe_machine(), recipe)
     for backend in backends or ENGINES:
@@ -152,7 +153,7 @@ def run_full_size(
 def _measure(
     out: Path, checkpoint: Path, backend: str, recipe: str, keep: bool, report: Report
 ) -> BackendFigures:
-    name = f"{PRESET}-{backend}-{recipe}"
+    name = f"{checkpoint.name}-{backend}-{recipe}"
     bundle_folder, sound, stats = out / name, out / f"{name}.wav", out / f"{name}-stats.json"
     report(f"{backend}: export (log: {out / name}-export.log)")
     exported = run_process(
