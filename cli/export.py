@@ -141,24 +141,31 @@ def _summary(outcome: ExportOutcome) -> None:
     console = Console()
     manifest = outcome.bundle.manifest
     table = Table(title=f"{manifest.model_id} · {manifest.backend} · {manifest.recipe}")
-    for heading in ("component", "file", "MB", "precision", "SNR dB", "delegates", "outside"):
-        table.add_column(heading, justify="right" if heading in ("MB", "SNR dB") else "left")
+    delegating = any(one.summary.delegation for one in outcome.components)
+    table.add_column("component", no_wrap=True)
+    for heading in ("MB", "SNR dB", *(["delegates"] if delegating else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("precision", *(["outside delegates"] if delegating else [])):
+        table.add_column(heading, overflow="fold")
     for one in outcome.components:
         snr = one.fidelity.snr_db
-        delegation = next(iter(one.summary.delegation.values()), None)
-        outside = ", ".join(f"{n}x{c}" for n, c in delegation.outside.items()) if delegation else ""
-        table.add_row(
-            one.name,
-            one.file,
-            f"{one.summary.bytes / 1e6:.1f}",
-            ", ".join(sorted(set(one.precision.values()))),
-            "equal" if snr is None else f"{snr:.1f}",
-            str(delegation.delegates) if delegation else "",
-            outside,
-        )
+        cells = [f"{one.summary.bytes / 1e6:.1f}", "equal" if snr is None else f"{snr:.1f}"]
+        precision = "\n".join(dict.fromkeys(one.precision.values()))
+        if delegating:
+            delegation = next(iter(one.summary.delegation.values()))
+            names = (n.removesuffix(".default") for n in delegation.outside)
+            outside = zip(delegation.outside.values(), names, strict=True)
+            cells += [str(delegation.delegates), precision]
+            cells.append("\n".join(f"{count} {name}" for count, name in outside))
+        else:
+            cells.append(precision)
+        table.add_row(one.name, *cells)
     console.print(table)
     console.print(
         f"Bundle: {outcome.bundle.folder}  ({outcome.bundle.size / 1e6:.1f} MB, "
-        f"{outcome.seconds:.0f} s, peak memory {peak_bytes() / 1e9:.1f} GB)"
+        f"{outcome.seconds:.0f} s, peak memory {peak_bytes() / 1e9:.1f} GB)",
+        soft_wrap=True,
     )
-    console.print(f'Hear it: arcmobile generate "soft rain" --bundle {outcome.bundle.folder}')
+    console.print(
+        f'Hear it: arcmobile generate "soft rain" --bundle {outcome.bundle.folder}', soft_wrap=True
+    )

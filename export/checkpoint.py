@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,7 +30,7 @@ from arcmobile.export.model.config import (
 from arcmobile.export.model.dit import DiffusionTransformer
 from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder
 from arcmobile.export.model.primitives import REFERENCE, NetworkForm
-from arcmobile.export.model.weights import Ledger, ShapeOnlySource, TensorSource, Weights
+from arcmobile.export.model.weights import ShapeOnlySource, TensorSource, Weights
 from arcmobile.runtime.errors import CheckpointError
 from arcmobile.runtime.tensors import COMPONENTS, CONDITIONER, DECODER, DIT, ENCODER
 
@@ -40,8 +41,10 @@ TEXT_CONFIG = "config.json"
 TEXT_FILES = ("model.safetensors", "pytorch_model.bin")
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 
+# Names of one and the same tensor, stored under either or both.
+_T5_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
 # A T5 checkpoint is usually the whole model; the conditioner needs its encoder.
-_T5_IGNORED = ("decoder.", "lm_head.", "encoder.embed_tokens.")
+_T5_IGNORED = ("decoder.", "lm_head.", _T5_EMBEDDINGS[1])
 _LISTED = 8  # names in a one-line message; `checkpoint check` lists them all
 
 
@@ -74,8 +77,15 @@ class TorchSource:
     """Tensors of a ``.ckpt`` or ``.bin`` file, read with ``weights_only=True``."""
 
     def __init__(self, path: Path):
+        archive = zipfile.is_zipfile(path)
+        with path.open("rb") as file:  # before PyTorch 1.6, a bare pickle that cannot be mapped
+            bare = file.read(1) == pickle.PROTO
+        if not archive and not bare:
+            raise CheckpointError(
+                f"{path}: truncated or not a PyTorch checkpoint; download it again"
+            )
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
         except pickle.UnpicklingError:
             raise CheckpointError(
                 f"{path}: holds objects other than tensors; "
@@ -181,7 +191,9 @@ class CheckpointFolder:
                 "(transformers layout: config.json, model.safetensors, tokenizer.json)"
             )
         text_config = load_t5_config(text / TEXT_CONFIG)
-        text_file = _find(text, TEXT_FILES, "text encoder weights")
+        # With enable_grad the text encoder was trained along, and the checkpoint holds it.
+        within = config.conditioning.text.config.enable_grad
+        text_file = model_file if within else _find(text, TEXT_FILES, "text encoder weights")
         _find(text, TOKENIZER_FILES, "tokenizer")
         return cls(path, text, model_file, text_file, config, text_config)
 
@@ -212,25 +224,23 @@ class CheckpointFolder:
         Raises:
             CheckpointError: tensors it needs are missing, misshapen or not finite.
         """
-        ledger = Ledger()
-        network = _construct(
-            component, self.config, self.text_config, self.source, self.text_source, ledger, form
-        )
-        if not ledger.clean():
-            report = CheckpointReport(
-                missing=ledger.missing,
-                wrong_shape=ledger.wrong_shape,
-                non_finite=ledger.non_finite,
-            )
-            raise CheckpointError(f"{self.model_file}: {'; '.join(report.faults())}")
+        weights, text_weights = Weights(self.source), Weights(self.text_source)
+        network = _construct(component, self.config, self.text_config, weights, text_weights, form)
+        for file, found in ((self.model_file, weights), (self.text_file, text_weights)):
+            ledger = found.ledger
+            if not ledger.clean():
+                report = CheckpointReport(
+                    missing=ledger.missing,
+                    wrong_shape=ledger.wrong_shape,
+                    non_finite=ledger.non_finite,
+                )
+                raise CheckpointError(f"{file}: {'; '.join(report.faults())}")
         return network.eval().requires_grad_(False)
 
     def build_empty(self, component: str) -> nn.Module:
         """The same network with ``meta`` tensors: for shapes, without reading weights."""
-        nothing, ledger = ShapeOnlySource(), Ledger()
-        network = _construct(
-            component, self.config, self.text_config, nothing, nothing, ledger, REFERENCE
-        )
+        nothing = Weights(ShapeOnlySource())
+        network = _construct(component, self.config, self.text_config, nothing, nothing, REFERENCE)
         return network.to("meta").eval().requires_grad_(False)
 
 
@@ -238,15 +248,11 @@ def _construct(
     component: str,
     config: ModelConfig,
     text_config: T5Config,
-    source: TensorSource,
-    text_source: TensorSource,
-    ledger: Ledger,
+    weights: Weights,
+    text_weights: Weights,
     form: NetworkForm,
-    text_ledger: Ledger | None = None,
 ) -> nn.Module:
-    weights = Weights(source, ledger=ledger)
     if component == CONDITIONER:
-        text_weights = Weights(text_source, ledger=text_ledger or ledger)
         return Conditioner(config, text_config, weights, text_weights, form)
     if component == DIT:
         scope = weights.scope("model.model")
@@ -264,11 +270,10 @@ def expected_tensors(
     config: ModelConfig, text_config: T5Config
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
     """Names and shapes a checkpoint of this config holds: (model file, text encoder file)."""
-    ledger, text_ledger = Ledger(), Ledger()
-    nothing = ShapeOnlySource()
+    weights, text_weights = Weights(ShapeOnlySource()), Weights(ShapeOnlySource())
     for component in COMPONENTS:
-        _construct(component, config, text_config, nothing, nothing, ledger, REFERENCE, text_ledger)
-    return ledger.requested, text_ledger.requested
+        _construct(component, config, text_config, weights, text_weights, REFERENCE)
+    return weights.ledger.requested, text_weights.ledger.requested
 
 
 _PARTS = (
@@ -296,24 +301,38 @@ def _compare(
             yield "unexpected", name
 
 
+def _rename_embedding(
+    expected: dict[str, tuple[int, ...]], source: TensorSource, prefix: str
+) -> None:
+    """Expect T5's token embedding under whichever of its two names the file uses."""
+    usual, other = (prefix + name for name in _T5_EMBEDDINGS)
+    if usual in expected and source.shape(usual) is None and source.shape(other) is not None:
+        expected[other] = expected.pop(usual)
+
+
 def inspect_checkpoint(folder: CheckpointFolder) -> CheckpointReport:
     """Compare both files with what the config asks for; reads every tensor once."""
     expected, text_expected = expected_tensors(folder.config, folder.text_config)
-    if "shared.weight" in text_expected and folder.text_source.shape("shared.weight") is None:
-        text_expected["encoder.embed_tokens.weight"] = text_expected.pop("shared.weight")
+    text = folder.config.conditioning.text
+    prefix = f"conditioner.conditioners.{text.id}.model."
+    _rename_embedding(expected, folder.source, prefix)
+    _rename_embedding(text_expected, folder.text_source, "")
     faults: dict[str, list[str]] = {
         "missing": [], "wrong_shape": [], "non_finite": [], "unexpected": []
     }  # fmt: skip
-    for kind, line in _compare(folder.source, expected):
+    ignored = (prefix + _T5_EMBEDDINGS[1],) if text.config.enable_grad else ()
+    for kind, line in _compare(folder.source, expected, ignored):
         faults[kind].append(line)
-    for kind, line in _compare(folder.text_source, text_expected, _T5_IGNORED):
-        faults[kind].append(f"text encoder {line}")
+    if not text.config.enable_grad:
+        for kind, line in _compare(folder.text_source, text_expected, _T5_IGNORED):
+            faults[kind].append(f"text encoder {line}")
 
     parameters: dict[str, int] = {}
     for name, shape in expected.items():
         part = next((part for prefix, part in _PARTS if name.startswith(prefix)), "other")
         parameters[part] = parameters.get(part, 0) + torch.Size(shape).numel()
-    parameters["text_encoder"] = sum(torch.Size(s).numel() for s in text_expected.values())
+    if text_expected:
+        parameters["text_encoder"] = sum(torch.Size(s).numel() for s in text_expected.values())
     return CheckpointReport(parameters=parameters, **faults)
 
 

@@ -9,8 +9,11 @@ What the precisions become:
 
 - ``int8-dynamic``: int8 weights per channel; the kernels quantize activations while running,
   with a scale per row in linear layers and per tensor in convolutions.
-- ``int8-weight-only`` and ``fp16``: constants behind a ``DEQUANTIZE``, which XNNPACK undoes when
-  it packs the weights. Rows of an int8 embedding are widened after the look-up.
+- ``int8-weight-only`` and ``fp16``: constants behind a ``DEQUANTIZE``, which XNNPACK undoes once,
+  when it packs the weights. Rows of an int8 embedding are widened after the look-up.
+
+Every operator of the DiT and the autoencoder lands in one delegate, layer norms included: spelled
+as reductions (``fused_norm``) they run as fast as or faster than as matrix products.
 """
 
 from __future__ import annotations
@@ -254,7 +257,7 @@ def lower(
 BACKEND = Backend(
     name="litert",
     suffix=".tflite",
-    form=replace(LITERT, flat_conv=False),
+    form=LITERT,
     lower=lower,
     tools=("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "torch"),
     effective=effective,

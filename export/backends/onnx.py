@@ -3,25 +3,29 @@
 Latent lengths of a component share one graph: where there are several, the axes that differ
 between them become functions of a dynamic axis called ``frames``.
 
-Weights are stored the way they are planned and reach their operators through standard ONNX:
+Weights are stored as planned, and widened by operators that ONNX Runtime folds into others:
 
-- ``fp16``: a float16 constant and a ``Cast``, which ONNX Runtime folds when it loads the file.
-- ``int8-weight-only``: int8 codes and a ``DequantizeLinear`` per channel. For linear layers ONNX
-  Runtime turns that into ``MatMulNBits``, which keeps the weights in int8.
-- ``int8-dynamic`` (linear layers): the weights as above; each activation row is scaled by its own
-  largest magnitude to uint8 around 128, ``MatMulInteger`` multiplies, and the row and column
-  scales follow as two products. Nothing is specific to ONNX Runtime.
+- ``fp16``: a float16 constant and a ``Cast``.
+- ``int8-weight-only``: 8-bit codes and a ``DequantizeLinear`` per channel. For linear layers ONNX
+  Runtime makes that a ``MatMulNBits``, which keeps the weights in 8 bits; unless the session entry
+  ``session.qdq_matmulnbits_accuracy_level`` is ``1`` (slower), it rounds activations, too, in
+  blocks of 32 values.
+- ``int8-dynamic`` (linear layers): each activation row gets a range of its own and becomes uint8;
+  ONNX Runtime's ``MatMulIntegerToFloat`` multiplies and applies the scales of the columns.
 
-Why not ``onnxruntime.quantization.quantize_dynamic``: its one activation scale per tensor is set by
-the largest token, and the others drown in rounding (its weights share one scale too, unless told
-otherwise). ``MatMulNBits`` with int8 activations is more precise than rows, as its scales cover
-32 values, and slower. Nine layers 1024 -> 1024 -> 4096 -> 1024 of 257 tokens took, on two x86-64
-cores with AVX-512 VNNI: float32 101 ms, ``MatMulNBits`` 71 ms, rows 44 ms with int8 weights.
+Why not ``onnxruntime.quantization.quantize_dynamic``: its one activation range per tensor is set by
+the largest token and the other tokens drown in rounding; besides, its weights share one scale
+unless told otherwise. On four DiT layers of full width (random weights, whose tokens are all much
+alike) that gives 24.1 dB, with a scale per channel 24.9 dB, and rows as here 28.7 dB.
 
-Weights are int8 although x86-64 CPUs without VNNI multiply uint8 by int8 with saturation: with
-uint8 weights, which are exact there, the same layers take 82 ms. Runtimes must set the session
-entry ``session.x64quantprecision`` to ``1``, which makes ONNX Runtime store such weights as uint8
-on those CPUs only. Arm's kernels are exact and as fast either way.
+Why not ``MatMulNBits`` with int8 activations throughout: its ranges cover 32 values, which is more
+precise and slower. A stack of linear layers 1024 -> 1024 -> 4096 -> 1024 on 257 tokens takes 0.7 of
+the time of float32 with it and 0.4 with rows (two x86-64 cores with AVX-512 VNNI).
+
+x86-64 CPUs without VNNI multiply uint8 by int8 with saturation, which costs one layer with normal
+weights and activations 4 dB (computed, not run). There, and only there, runtimes should set the
+session entry ``session.x64quantprecision`` to ``1``: it turns the weights into uint8, which is
+exact, but takes 1.9 times as long on a CPU that does not need it. Arm's kernels are exact.
 """
 
 from __future__ import annotations
@@ -62,8 +66,8 @@ OPSET = 20
 FRAMES_AXIS = "frames"
 
 _LARGEST_FILE = 2**31 - 1  # of a protobuf message
-_CENTRE = 128  # uint8 code of an activation of 0
-_SMALLEST_RANGE = 1e-12  # rows that are all zero stay zero
+_CENTRE = 128  # uint8 code of a weight of 0
+_SMALLEST_STEP = 1e-20  # of a row whose values are all equal, which comes out exact
 _STORED = (onnx_ir.DataType.FLOAT16, onnx_ir.DataType.INT8, onnx_ir.DataType.UINT8)
 
 
@@ -155,39 +159,47 @@ class _Int8WeightConv(nn.Module):
         return self.geometry(x, self.weight(), self.bias)
 
 
-class _Int8DynamicLinear(_Linear):
-    """int8 weights with a scale per output, activations in 8 bits with a scale per row.
+class _Int8DynamicLinear(nn.Module):
+    """int8 weights with a scale per output; activations in 8 bits, with a range per row.
 
-    Symmetric activations need no sums over the weights' columns; a range from the smallest to the
-    largest value would be finer by 0.5 dB for rows like the DiT's.
+    With a row ``lowest + step * levels`` its product with the weights is ``step * (levels @ codes)
+    * scale`` plus ``lowest`` times the weights' column sums, which are constants.
     """
 
     codes: Tensor
     scale: Tensor
-    centre: Tensor
     one: Tensor
+    offsets: Tensor
 
     def __init__(self, layer: nn.Linear):
-        super().__init__(layer.bias)
+        super().__init__()
         codes, scale = quantize_per_channel(layer.weight, axis=0)
         self.register_buffer("codes", codes.t().contiguous())
         self.register_buffer("scale", scale)
-        self.register_buffer("centre", torch.tensor(_CENTRE, dtype=torch.uint8))
         self.register_buffer("one", torch.ones(()))
+        offsets = [codes.sum(dim=1) * scale]
+        if layer.bias is not None:
+            offsets.append(layer.bias.detach())
+        self.register_buffer("offsets", torch.stack(offsets))  # (1 or 2, out)
 
-    def product(self, x: Tensor) -> Tensor:
-        largest = x.abs().amax(-1, keepdim=True).clamp_min(_SMALLEST_RANGE)
-        levels = torch.round(x * (127.0 / largest)) + float(_CENTRE)
+    def forward(self, x: Tensor) -> Tensor:
+        lowest = x.amin(-1, keepdim=True)
+        step = (x.amax(-1, keepdim=True) - lowest) * (1.0 / 255.0)
+        step = step.clamp_min(_SMALLEST_STEP)
+        levels = torch.round((x - lowest) * (1.0 / step))
         # The row scales stay outside of the operator: given to it, or where ONNX Runtime puts them
-        # there by fusing standard operators, they would scale the bias as well.
+        # there by fusing standard operators, they would scale its bias as well.
         product = symbolic(
             "com.microsoft::MatMulIntegerToFloat",
-            (levels.to(torch.uint8), self.codes, self.one, self.scale, self.centre),
+            (levels.to(torch.uint8), self.codes, self.one, self.scale),
             dtype=torch.float32,
             shape=(*x.shape[:-1], self.codes.shape[1]),
             version=1,
         )
-        return product * (largest * (1.0 / 127.0))
+        factors = lowest
+        if self.offsets.shape[0] == 2:  # the bias rides along, with the factor 1
+            factors = torch.cat([lowest, torch.ones_like(lowest)], dim=-1)
+        return product * step + factors @ self.offsets
 
 
 def _stored(layer: nn.Module, precision: Precision) -> nn.Module | None:

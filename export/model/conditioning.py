@@ -23,7 +23,7 @@ _NUMBER_FEATURES = 256
 
 
 class NumberEmbedder(nn.Module):
-    """A clamped, normalised number to an embedding: ``(B,) -> (B, cond_dim)``.
+    """A clamped, normalised number to an embedding: ``(B,) -> (B, width)``.
 
     Features are the number itself, sines and cosines (adp.py, LearnedPositionalEmbedding).
     """
@@ -92,8 +92,9 @@ class Conditioner(nn.Module):
     ):
         super().__init__()
         conditioning, dit = config.conditioning, config.dit
-        width, context = conditioning.cond_dim, dit.context_dim
+        context = dit.context_dim
         text = conditioning.text
+        width = conditioning.width(text.id)
         scope = weights.scope("conditioner.conditioners")
         if text.config.enable_grad:
             text_weights = scope.scope(f"{text.id}.model")
@@ -102,17 +103,13 @@ class Conditioner(nn.Module):
         self.text_projection: nn.Linear | None = None
         if text.config.project_out or text_config.d_model != width:
             self.text_projection = take_linear(
-                scope.scope(text.id),
-                "proj_out",
-                text_config.d_model,
-                conditioning.cond_dim,
-                bias=True,
+                scope.scope(text.id), "proj_out", text_config.d_model, width, bias=True
             )
         self.number_ids = tuple(number.id for number in conditioning.numbers)
         self.numbers = nn.ModuleDict(
             {
                 number.id: NumberEmbedder(
-                    number.config, conditioning.cond_dim, scope.scope(number.id)
+                    number.config, conditioning.width(number.id), scope.scope(number.id)
                 )
                 for number in conditioning.numbers
             }
@@ -123,9 +120,7 @@ class Conditioner(nn.Module):
 
         model = weights.scope("model.model")
         cross = model.scope("to_cond_embed")
-        self.to_cross_hidden = take_linear(
-            cross, "0", dit.cond_token_dim, dit.context_dim, bias=False
-        )
+        self.to_cross_hidden = take_linear(cross, "0", dit.cond_token_dim, context, bias=False)
         self.to_cross = take_linear(cross, "2", context, context, bias=False)
         self.to_global_hidden: nn.Linear | None = None
         self.to_global: nn.Linear | None = None
@@ -162,7 +157,7 @@ class Conditioner(nn.Module):
     def embed(
         self, input_ids: Tensor, attention_mask: Tensor, *numbers: Tensor
     ) -> dict[str, Tensor]:
-        """Embedding rows of every conditioner: ``(B, rows, cond_dim)`` by id."""
+        """Embedding rows of every conditioner: ``(B, rows, width)`` by id."""
         embedded = {self.text_id: self.embed_text(input_ids, attention_mask)}
         batch = input_ids.shape[0]
         for name, number in zip(self.number_ids, numbers, strict=True):

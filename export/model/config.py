@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -38,13 +38,13 @@ class T5ConditionerConfig(_Strict):
     max_length: int = Field(default=128, ge=1)
     enable_grad: bool = False  # true: the checkpoint itself holds the text encoder
     project_out: bool = False
-    output_dim: int | None = None
+    output_dim: int | None = Field(default=None, ge=1)
 
 
 class NumberConditionerConfig(_Strict):
     min_val: float = 0.0
     max_val: float = 1.0
-    output_dim: int | None = None
+    output_dim: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -60,13 +60,18 @@ class T5ConditionerEntry(_Open):
 
 
 class NumberConditionerEntry(_Open):
-    id: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    id: str = Field(pattern=r"^[^.]+$")  # part of its tensors' names
     type: Literal["number"]
     config: NumberConditionerConfig
 
 
+ConditionerEntry = Annotated[
+    T5ConditionerEntry | NumberConditionerEntry, Field(discriminator="type")
+]
+
+
 class ConditioningConfig(_Open):
-    configs: tuple[T5ConditionerEntry | NumberConditionerEntry, ...] = Field(min_length=1)
+    configs: tuple[ConditionerEntry, ...] = Field(min_length=1)
     cond_dim: int = Field(ge=1)
     default_keys: dict[str, str] = {}
     pre_encoded_keys: tuple[()] = ()
@@ -79,6 +84,11 @@ class ConditioningConfig(_Open):
     def numbers(self) -> tuple[NumberConditionerEntry, ...]:
         return tuple(c for c in self.configs if isinstance(c, NumberConditionerEntry))
 
+    def width(self, name: str) -> int:
+        """Width of the embeddings of the conditioner of that id."""
+        entry = next(c for c in self.configs if c.id == name)
+        return entry.config.output_dim or self.cond_dim
+
     @model_validator(mode="after")
     def _ids(self) -> Self:
         ids = [c.id for c in self.configs]
@@ -86,10 +96,6 @@ class ConditioningConfig(_Open):
             raise ValueError("conditioner ids repeat")
         if sum(isinstance(c, T5ConditionerEntry) for c in self.configs) != 1:
             raise ValueError("exactly one conditioner of type 't5' is supported")
-        widths = {c.id: c.config.output_dim for c in self.configs}
-        for name, width in widths.items():
-            if width not in (None, self.cond_dim):
-                raise ValueError(f"conditioner {name!r}: output_dim other than cond_dim")
         return self
 
 
@@ -134,7 +140,7 @@ class DitConfig(_Strict):
     timestep_cond_type: Literal["global", "input_concat"] = "global"
     timestep_embed_dim: int | None = None
     # continuous transformer
-    final_cross_attn_ix: int = -1
+    final_cross_attn_ix: int = Field(default=-1, ge=-1)
     causal: Literal[False] = False
     rotary_pos_emb: bool = True
     zero_init_branch_outputs: bool = True  # initialisation only
@@ -192,10 +198,14 @@ class DitConfig(_Strict):
         return self.io_channels + concat
 
     @property
+    def has_global_vector(self) -> bool:
+        """Whether there is a global vector: global conditioning, the timestep, or their sum."""
+        return self.global_cond_dim > 0 or self.timestep_cond_type == "global"
+
+    @property
     def has_global_token(self) -> bool:
-        """Whether one global token is prepended to the sequence."""
-        with_global = self.global_cond_dim > 0 or self.timestep_cond_type == "global"
-        return self.global_cond_type == "prepend" and with_global
+        """Whether the global vector is prepended to the sequence as a token."""
+        return self.global_cond_type == "prepend" and self.has_global_vector
 
     @property
     def prepended_tokens(self) -> int:
@@ -210,16 +220,17 @@ class DitConfig(_Strict):
 
     @model_validator(mode="after")
     def _sizes(self) -> Self:
-        if self.embed_dim % self.num_heads:
-            raise ValueError("embed_dim must be a multiple of num_heads")
+        if self.num_heads > self.embed_dim or self.embed_dim % self.head_dim:
+            raise ValueError("embed_dim does not divide into num_heads")
         if self.rotary_dim > self.head_dim:
             raise ValueError(
                 f"heads of {self.head_dim} are smaller than their {self.rotary_dim} rotary features"
             )
         if self.context_dim % self.head_dim or self.heads % max(self.kv_heads, 1):
             raise ValueError("cross-attention width does not divide into the heads")
-        if self.timestep_cond_type == "input_concat" and not self.timestep_embed_dim:
-            raise ValueError("timestep_cond_type input_concat needs timestep_embed_dim")
+        if self.timestep_cond_type == "input_concat" and self.timestep_embed_dim != 1:
+            # Upstream repeats the embedding's last axis over the frames: it runs with width 1 only.
+            raise ValueError("timestep_cond_type input_concat needs timestep_embed_dim 1")
         if self.global_embed_dim not in (0, self.embed_dim):
             raise ValueError("project_global_cond false needs global_cond_dim equal to embed_dim")
         return self
@@ -344,14 +355,18 @@ class ModelConfig(_Open):
                 raise ValueError(f"conditioning id {name!r} has no conditioner")
         if conditioning.text.id in diffusion.global_cond_ids:
             raise ValueError("a text conditioner as global conditioning is not supported")
-        if dit.cond_token_dim != conditioning.cond_dim:
-            raise ValueError("cond_token_dim differs from conditioning.cond_dim")
-        if dit.global_cond_dim != conditioning.cond_dim * len(diffusion.global_cond_ids):
-            raise ValueError("global_cond_dim differs from cond_dim x global_cond_ids")
+        for name in diffusion.cross_attention_cond_ids:
+            if (width := conditioning.width(name)) != dit.cond_token_dim:
+                raise ValueError(f"cond_token_dim is not the width of {name!r}, {width}")
+        width = sum(conditioning.width(name) for name in diffusion.global_cond_ids)
+        # Without ids upstream leaves the global projection unused, whatever its width.
+        unused = not diffusion.global_cond_ids and dit.timestep_cond_type == "global"
+        if dit.global_cond_dim != width and not unused:
+            raise ValueError(f"global_cond_dim is not the width of the global_cond_ids, {width}")
         if not dit.io_channels == self.autoencoder.latent_dim == self.model.io_channels:
             raise ValueError("io_channels of model, DiT and autoencoder differ")
-        if self.max_frames < 1 or self.max_frames % dit.patch_size:
-            raise ValueError("sample_size is not a whole number of latent frames")
+        if self.max_frames < 1:
+            raise ValueError("sample_size is less than one latent frame")
         return self
 
     @property
@@ -372,8 +387,9 @@ class ModelConfig(_Open):
 
     @property
     def max_frames(self) -> int:
-        """Latent frames of the trained duration."""
-        return self.sample_size // self.samples_per_frame
+        """Latent frames of the trained duration, in whole patches."""
+        frames = self.sample_size // self.samples_per_frame
+        return frames - frames % self.dit.patch_size
 
     @property
     def cond_tokens(self) -> int:
@@ -384,15 +400,15 @@ class ModelConfig(_Open):
 
 
 class T5Config(_Open):
-    """Text encoder sizes, from transformers' ``config.json``."""
+    """Text encoder sizes, from transformers' ``config.json`` and with its defaults."""
 
     model_type: Literal["t5"] = "t5"
-    vocab_size: int = Field(ge=1)
-    d_model: int = Field(ge=1)
-    d_kv: int = Field(ge=1)
-    d_ff: int = Field(ge=1)
-    num_layers: int = Field(ge=1)
-    num_heads: int = Field(ge=1)
+    vocab_size: int = Field(default=32128, ge=1)
+    d_model: int = Field(default=512, ge=1)
+    d_kv: int = Field(default=64, ge=1)
+    d_ff: int = Field(default=2048, ge=1)
+    num_layers: int = Field(default=6, ge=1)
+    num_heads: int = Field(default=8, ge=1)
     relative_attention_num_buckets: int = 32
     relative_attention_max_distance: int = 128
     layer_norm_epsilon: float = 1e-6
@@ -424,8 +440,10 @@ def _explain(error: ValidationError) -> str:
             text = "is not a key this toolkit knows"
         elif item["type"] == "literal_error":
             text = f"is {item['input']!r}, supported: {item['ctx']['expected']}"
-        elif item["type"] == "none_required":
+        elif item["type"] in ("none_required", "too_long"):
             text = f"is {item['input']!r}, which is not supported"
+        elif item["type"] == "union_tag_invalid":
+            text = f"has type {item['ctx']['tag']!r}, supported: {item['ctx']['expected_tags']}"
         elif item["type"] == "missing":
             text = "is missing"
         else:

@@ -69,15 +69,15 @@ class RotaryTable(nn.Module):
 
     def __init__(self, config: DitConfig, tokens: int, weights: Weights):
         super().__init__()
-        self.half = config.rotary_dim // 2
+        self.pairs = config.rotary_dim // 2
         self.scale = config.head_dim**-0.5
         cos = torch.ones(tokens, config.head_dim)
         sin = torch.zeros(tokens, config.head_dim)
-        if self.half:
-            inv_freq = weights.take("rotary_pos_emb.inv_freq", self.half)
+        half = self.pairs
+        if half:
+            inv_freq = weights.take("rotary_pos_emb.inv_freq", half)
             if not inv_freq.is_meta:
                 angles = torch.outer(torch.arange(tokens, dtype=torch.float32), inv_freq)
-                half = self.half
                 cos[:, :half] = cos[:, half : 2 * half] = angles.cos()
                 sin[:, :half], sin[:, half : 2 * half] = -angles.sin(), angles.sin()
         self.register_buffer("cos", cos[:, None])  # (tokens, 1, head_dim): broadcast over heads
@@ -90,7 +90,7 @@ class RotaryTable(nn.Module):
 
     def turn(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Rotate ``x`` (B, T, heads, head_dim)."""
-        half = self.half
+        half = self.pairs
         if not half:
             return x * cos
         parts = [x[..., half : 2 * half], x[..., :half]]
@@ -359,7 +359,9 @@ class DiffusionTransformer(nn.Module):
         if self.memory_tokens is not None:
             x = torch.cat([self.memory_tokens.expand(batch, -1, -1), x], dim=1)
 
-        modulation = self.modulation(cond) if self.modulation is not None else None
+        modulation = None
+        if self.modulation is not None and config.has_global_vector:
+            modulation = self.modulation(cond)
         tables = self.rotary.tables(x.shape[1])
         rows = batch * config.heads
         states = []

@@ -34,7 +34,8 @@ class NetworkForm:
 
 REFERENCE = NetworkForm("reference", fused_norm=True, fused_attention=True, flat_conv=True)
 ONNX = NetworkForm("onnx", fused_norm=True, fused_attention=False, flat_conv=True)
-LITERT = NetworkForm("litert", fused_norm=True, fused_attention=False, flat_conv=True)
+# LiteRT has 2-D convolutions only: flat ones would cost it two transposes each.
+LITERT = NetworkForm("litert", fused_norm=True, fused_attention=False, flat_conv=False)
 XNNPACK = NetworkForm("xnnpack", fused_norm=False, fused_attention=False, flat_conv=False)
 
 
