@@ -388,7 +388,8 @@ class ParityStages:
     def _prompted(self, rows: NDArray[np.int64]) -> Conditioning | None:
         """Conditioning of the prompts and numbers of stored cases, through every stage of ours."""
         numbers, prompts = self._numbers_of(), self.arrays.texts.get("prompts", [])
-        if numbers is None or rows.max() >= min(map(len, [prompts, *numbers])):
+        known = min(len(prompts), *(len(n) for n in numbers)) if numbers else len(prompts)
+        if numbers is None or rows.max() >= known:
             return None
         found = self._tokenize([prompts[row] for row in rows])
         ids = torch.from_numpy(np.concatenate([one.input_ids for one in found]))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# Tests run side by side with others; more threads would only wait for each other.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Nothing here is large enough for two; on a busy machine they would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -89,9 +89,8 @@ def effective(layer: nn.Module, precision: Precision) -> Precision:
 
     The quantizer fails on the largest transposed convolutions, which it can still store as float16.
     """
-    transposed = isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d)
     if (
-        transposed
+        isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d)
         and precision is not Precision.FP32
         and layer.weight.numel() > _LARGEST_TRANSPOSED
     ):

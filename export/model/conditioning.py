@@ -22,6 +22,11 @@ from arcmobile.export.model.weights import Weights, linear, parameter, take_line
 _NUMBER_FEATURES = 256
 
 
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    """``torch.cat``, but a single part as it is: XNNPACK refuses a concatenation of one."""
+    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]
+
+
 class NumberEmbedder(nn.Module):
     """A clamped, normalised number to an embedding: ``(B,) -> (B, width)``.
 
@@ -178,7 +183,7 @@ class Conditioner(nn.Module):
     def cross_tokens(self, embedded: dict[str, Tensor]) -> Tensor:
         """``(B, cond_tokens, cond_dim)``: the rows in the order of ``cross_attention_cond_ids``."""
         parts = [embedded[name] for name in self.cross_ids]
-        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        return _joined(parts, 1)
 
     def cross_context(self, tokens: Tensor) -> Tensor:
         """The cross tokens at the transformer's width: ``(B, cond_tokens, context_dim)``."""
@@ -188,14 +193,14 @@ class Conditioner(nn.Module):
         """Every layer's keys and values of the cross tokens, layer-major (see forward)."""
         context = self.cross_context(tokens)
         pairs = [layer(context) for layer in self.cross_layers]
-        return torch.cat([k for k, _ in pairs]), torch.cat([v for _, v in pairs])
+        return _joined([k for k, _ in pairs], 0), _joined([v for _, v in pairs], 0)
 
     def global_vector(self, embedded: dict[str, Tensor]) -> Tensor | None:
         """``(B, global_cond_dim)``, or None if the model has no global conditioning."""
         if not self.global_ids:
             return None
         parts = [embedded[name] for name in self.global_ids]
-        joined = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+        joined = _joined(parts, -1)
         return joined.view(joined.shape[0], -1)
 
     def project_global(self, vector: Tensor | None, batch: int) -> Tensor:
