@@ -200,7 +200,8 @@ def network_outputs(network: nn.Module, entry: LoweringEntry) -> dict[str, Tenso
     with torch.no_grad():
         outputs = network(*(tensor.to(device) for tensor in entry.inputs.values()))
     named = outputs if isinstance(outputs, tuple) else (outputs,)
-    return dict(zip(entry.outputs, named, strict=True))
+    # Contiguous, as programs hand them over: strides of an example would be lowered with it.
+    return {name: t.contiguous() for name, t in zip(entry.outputs, named, strict=True)}
 
 
 def tensor_specs(tensors: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
