@@ -53,7 +53,7 @@ format: $(INSTALLED_DEV) ## Put the code into the project's style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generate (about an hour)
+bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generate (about 20 minutes)
 	@$(ARCMOBILE) bench fullsize --out out/full-size
 
 ##@ Set up and tear down
