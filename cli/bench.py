@@ -29,7 +29,7 @@ def fullsize(
 ) -> None:
     """Export a random full-size checkpoint for every backend and generate its whole duration.
 
-    Speed, memory and size do not depend on what the weights have learnt. Takes about 20 minutes on two
+    Speed, memory and size do not depend on what the weights have learnt. About 20 minutes on two
     cores. Prints the table of the README.
 
     Example:  arcmobile bench fullsize --backends executorch
