@@ -6,8 +6,6 @@ one partitioner. Methods of one file share their weights.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -32,17 +30,14 @@ from arcmobile.export.backends.base import (
     LoweringSummary,
     Report,
 )
+from arcmobile.export.backends.program_file import first_line, partial_file
 from arcmobile.export.backends.xnnpack import adapted_passes, mark_half_weights, partitioner
 from arcmobile.export.model.primitives import XNNPACK
 from arcmobile.quant.layers import quantize_layers
-from arcmobile.runtime.errors import ArcMobileError, ExportError, OutputError
+from arcmobile.runtime.errors import ArcMobileError, ExportError
+from arcmobile.runtime.memory import peak_bytes
 
 _DELEGATE_CALL = "executorch_call_delegate"
-
-
-def _peak_memory() -> int:
-    high_water = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return high_water if sys.platform == "darwin" else high_water * 1024  # Linux counts in KiB
 
 
 @contextmanager
@@ -57,11 +52,7 @@ def _step(destination: Path, what: str) -> Iterator[None]:
     except ArcMobileError:
         raise
     except Exception as error:
-        cause = error.__cause__ or error
-        reason = str(cause).strip().splitlines()
-        raise ExportError(
-            f"{destination.name}: {what} failed: {reason[0] if reason else type(cause).__name__}"
-        ) from error
+        raise ExportError(f"{destination.name}: {what} failed: {first_line(error)}") from error
 
 
 def _own_storage(module: nn.Module) -> None:
@@ -103,20 +94,6 @@ def _delegation(edge: EdgeProgramManager, name: str) -> Delegation:
     return Delegation(delegates, dict(sorted(calls.items())))
 
 
-def _write(program: object, destination: Path) -> int:
-    partial = destination.with_name(f".{destination.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            program.write_to_file(file)  # type: ignore[attr-defined]
-        size = partial.stat().st_size
-        partial.replace(destination)
-    except OSError as error:
-        raise OutputError(f"cannot write {destination}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return size
-
-
 @torch.no_grad()
 def lower(
     module: nn.Module,
@@ -149,11 +126,14 @@ def lower(
         delegation = {name: _delegation(edge, name) for name in edge.methods}
         program = edge.to_executorch(get_xnnpack_executorch_backend_config())
     del edge
-    size = _write(program, destination)
+    with partial_file(destination) as partial:
+        with partial.open("wb") as file:
+            program.write_to_file(file)
+        size = partial.stat().st_size
     return LoweringSummary(
         bytes=size,
         seconds=time.perf_counter() - start,
-        peak_memory=_peak_memory(),
+        peak_memory=peak_bytes(),
         delegation=delegation,
     )
 
