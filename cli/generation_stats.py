@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -14,8 +13,8 @@ from rich.table import Table
 from arcmobile.cli.sounds import Sound
 from arcmobile.runtime.audio import AudioWriter
 from arcmobile.runtime.bundle import Manifest
-from arcmobile.runtime.errors import OutputError
 from arcmobile.runtime.generate import AudioStream
+from arcmobile.runtime.output_file import write_text_file
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, ENCODER
 
 
@@ -95,14 +94,4 @@ def stats_table(records: list[dict[str, Any]]) -> Table:
 
 
 def write_records(path: Path, records: list[dict[str, Any]]) -> None:
-    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"--stats-json {path}: cannot be written ({error.strerror}); choose another file"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text_file(path, json.dumps(records, indent=2) + "\n", option="--stats-json")

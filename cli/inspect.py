@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from arcmobile.runtime.bundle import Bundle, Entry, Manifest, TensorSpec
+from arcmobile.runtime.bundle import Bundle, Entry, Manifest, TensorSpec, Work
 from arcmobile.runtime.request import longest_seconds
 
 _HELP = """Say what a bundle holds; check its files.
@@ -131,13 +131,23 @@ def _pairs(values: Mapping[str, str | int]) -> str:
 
 
 def _tensors(manifest: Manifest) -> Table:
+    """Inputs and outputs of every entry, and what one call of it computes where that is known."""
+    entries = [(name, e) for name, c in manifest.components.items() for e in c.entries]
+    counted = any(entry.work is not None for _, entry in entries)
     table = Table(title="Tensors, in call order")
-    for column in ("entry", "inputs", "outputs"):
+    for column in ("entry", "inputs", "outputs", *(["GMAC a call"] if counted else [])):
         table.add_column(column, overflow="fold")
-    for name, component in manifest.components.items():
-        for entry in component.entries:
-            table.add_row(f"{name}.{entry.name}", *_tensor_cells(entry))
+    for name, entry in entries:
+        work = [_gmacs(entry.work)] if counted else []
+        table.add_row(f"{name}.{entry.name}", *_tensor_cells(entry), *work)
     return table
+
+
+def _gmacs(work: Work | None) -> str:
+    """Multiply-accumulates by arithmetic, e.g. ``79.5 int8``."""
+    if work is None:
+        return "unknown"
+    return "\n".join(f"{count / 1e9:.3g} {name}" for name, count in work.macs.items())
 
 
 def _tensor_cells(entry: Entry) -> tuple[str, str]:

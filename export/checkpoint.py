@@ -237,10 +237,10 @@ class CheckpointFolder:
                 raise CheckpointError(f"{file}: {'; '.join(report.faults())}")
         return network.eval().requires_grad_(False)
 
-    def build_empty(self, component: str) -> nn.Module:
+    def build_empty(self, component: str, form: NetworkForm = REFERENCE) -> nn.Module:
         """The same network with ``meta`` tensors: for shapes, without reading weights."""
         nothing = Weights(ShapeOnlySource())
-        network = _construct(component, self.config, self.text_config, nothing, nothing, REFERENCE)
+        network = _construct(component, self.config, self.text_config, nothing, nothing, form)
         return network.to("meta").eval().requires_grad_(False)
 
 

@@ -8,9 +8,15 @@ from importlib import metadata
 
 from arcmobile.export.checkpoint import CheckpointFolder
 from arcmobile.export.programs import FramePlan, audio_format, number_inputs
-from arcmobile.export.tokenizer_files import tokenizer_json_from_sentencepiece
+from arcmobile.export.tokenizer_files import (
+    sentencepiece_from_tokenizer_json,
+    tokenizer_json_from_sentencepiece,
+)
 from arcmobile.runtime.bundle import (
     SCHEMA_VERSION,
+    SENTENCEPIECE_NAME,
+    TOKENIZER_NAME,
+    BundleWriter,
     Component,
     FileRecord,
     Manifest,
@@ -42,6 +48,22 @@ def tokenizer_json(folder: CheckpointFolder) -> str:
         except UnicodeDecodeError:
             raise CheckpointError(f"{path}: not UTF-8 text; download it again") from None
     return tokenizer_json_from_sentencepiece(path)
+
+
+def write_tokenizer_files(folder: CheckpointFolder, writer: BundleWriter) -> list[str]:
+    """Write ``tokenizer.json`` and ``spiece.model`` into a bundle; returns their names.
+
+    A tokenizer that SentencePiece cannot express goes without the second: the native runner says
+    so then.
+    """
+    text = tokenizer_json(folder)
+    writer.path(TOKENIZER_NAME).write_text(text, encoding="utf-8")
+    given = [path for path in folder.tokenizer_files() if path.name == SENTENCEPIECE_NAME]
+    spiece = given[0].read_bytes() if given else sentencepiece_from_tokenizer_json(text)
+    if spiece is None:
+        return [TOKENIZER_NAME]
+    writer.path(SENTENCEPIECE_NAME).write_bytes(spiece)
+    return [TOKENIZER_NAME, SENTENCEPIECE_NAME]
 
 
 def folder_tokenizer(folder: CheckpointFolder) -> PromptTokenizer:

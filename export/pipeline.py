@@ -25,8 +25,8 @@ from arcmobile.export.fidelity import Array, compare
 from arcmobile.export.manifest import (
     build_manifest,
     folder_tokenizer,
-    tokenizer_json,
     tool_versions,
+    write_tokenizer_files,
 )
 from arcmobile.export.program_cache import ProgramCache, program_key
 from arcmobile.export.programs import (
@@ -39,17 +39,18 @@ from arcmobile.export.programs import (
     tensor_specs,
     tokenize_example,
 )
+from arcmobile.export.work import WorkCounter
 from arcmobile.quant.plan import check_size, expected_bytes, plan_layers, quantizable_layers
 from arcmobile.quant.precision import Precision
 from arcmobile.quant.recipes import Recipe, get_recipe
 from arcmobile.runtime.bundle import (
-    TOKENIZER_NAME,
     Bundle,
     BundleWriter,
     Component,
     Entry,
     Fidelity,
     Manifest,
+    Work,
     write_bundle,
 )
 from arcmobile.runtime.engine import EngineOptions, open_engine
@@ -107,6 +108,7 @@ class LoweredComponent:
     file: str
     entries: list[LoweringEntry]
     outputs: dict[str, dict[str, Array]]  # entry -> tensor -> the float32 network's values
+    work: dict[str, Work]  # by entry
     plan: dict[str, Precision]
     precision: dict[str, str]
     summary: LoweringSummary
@@ -124,6 +126,7 @@ class LoweredComponent:
                 outputs=tensor_specs(
                     {n: torch.from_numpy(a) for n, a in self.outputs[entry.name].items()}
                 ),
+                work=self.work[entry.name],
             )
             for entry in self.entries
         )
@@ -183,14 +186,7 @@ def export_bundle(request: ExportRequest, report: Report = lambda line: None) ->
         report("checking the checkpoint")
         require_sound(folder)
         digest = folder.digest()
-        (writer.path(TOKENIZER_NAME)).write_text(tokenizer_json(folder), encoding="utf-8")
-        for path in folder.tokenizer_files():
-            if path.name != TOKENIZER_NAME:
-                writer.path(path.name).write_bytes(path.read_bytes())
-        tokenizer_files = [TOKENIZER_NAME, *(
-            path.name for path in folder.tokenizer_files() if path.name != TOKENIZER_NAME
-        )]  # fmt: skip
-
+        tokenizer_files = write_tokenizer_files(folder, writer)
         lowered = _lower_components(
             request, folder, recipe, backend, frames, digest, writer, report
         )
@@ -245,11 +241,15 @@ def _lower_components(
         report(f"{name}: loading weights")
         network = folder.build(name, backend.form)
         entries = component_entries(name, folder.config, frames, examples)
+        plan = component_plan(name, network, recipe, backend)
         report(f"{name}: float32 reference")
-        outputs = {entry.name: network_outputs(network, entry) for entry in entries}
+        outputs, work = {}, {}
+        for entry in entries:
+            with WorkCounter(network, plan) as counter:
+                outputs[entry.name] = network_outputs(network, entry)
+            work[entry.name] = counter.work()
         if name == CONDITIONER:
             examples = replace(examples, conditioning=outputs[entries[0].name])
-        plan = component_plan(name, network, recipe, backend)
         precision = describe_precision(name, network, plan)
         expected = expected_bytes(network, plan)
         file = f"{name}{backend.suffix}"
@@ -277,7 +277,7 @@ def _lower_components(
             for entry, tensors in outputs.items()
         }
         lowered.append(
-            LoweredComponent(name, file, entries, arrays, plan, precision, summary, cached)
+            LoweredComponent(name, file, entries, arrays, work, plan, precision, summary, cached)
         )
     return lowered
 

@@ -1,12 +1,16 @@
-"""SentencePiece model -> tokenizer.json, for text-encoder folders that carry only spiece.model.
+"""SentencePiece model <-> tokenizer.json, for text-encoder folders that carry only one of them.
 
-The runtime reads ``tokenizer.json`` alone. This builds the file that transformers makes of a T5
-``spiece.model``: the pieces, then the sentinels ``<extra_id_N>`` from the highest N down to 0; the
-model's own normalization; words marked by ``▁``; ``</s>`` at the end.
+The Python runtime reads ``tokenizer.json``; the native runner reads ``spiece.model``, and from
+``tokenizer.json`` the special tokens. A bundle holds both. The first is built as transformers
+builds it from a T5 ``spiece.model``: the pieces, then the sentinels ``<extra_id_N>`` from the
+highest N down to 0; the model's own normalization; words marked by ``▁``; ``</s>`` at the end.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -73,6 +77,43 @@ def tokenizer_json_from_sentencepiece(
         [AddedToken(token, normalized=False) for token in [*marked, *sentinels]]
     )
     return tokenizer.to_str()
+
+
+def sentencepiece_from_tokenizer_json(text: str) -> bytes | None:
+    """The ``spiece.model`` equal to a ``tokenizer.json`` of a T5 encoder.
+
+    Ids stay as they are: special tokens become control pieces, which text never matches. Returns
+    ``None`` for a tokenizer that SentencePiece cannot express: not unigram, another normalizer.
+    """
+    try:
+        document = json.loads(text)
+        vocabulary, unk = document["model"]["vocab"], document["model"]["unk_id"]
+        normalizer = document["normalizer"]
+        if document["model"]["type"] != "Unigram" or document["model"].get("byte_fallback"):
+            return None
+        charsmap = b""
+        if normalizer is not None:
+            if normalizer["type"] != "Precompiled":
+                return None
+            charsmap = base64.b64decode(normalizer["precompiled_charsmap"], validate=True)
+        special = {token["id"] for token in document["added_tokens"]}
+        ids = {piece: index for index, (piece, _) in enumerate(vocabulary)}
+        model = _ModelProto()
+        for index, (piece, score) in enumerate(vocabulary):
+            entry = model.pieces.add(piece=piece, score=score)
+            if index == unk:
+                entry.type = _ModelProto.SentencePiece.UNKNOWN
+            elif index in special:
+                entry.type = _ModelProto.SentencePiece.CONTROL
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        return None
+    trainer, normal = model.trainer_spec, model.normalizer_spec
+    trainer.model_type, trainer.vocab_size = _TrainerSpec.UNIGRAM, len(vocabulary)
+    trainer.unk_id, trainer.bos_id = unk, -1
+    trainer.eos_id, trainer.pad_id = ids.get("</s>", -1), ids.get("<pad>", -1)
+    normal.name, normal.precompiled_charsmap = "tokenizer.json", charsmap
+    normal.add_dummy_prefix = normal.remove_extra_whitespaces = normal.escape_whitespaces = True
+    return bytes(model.SerializeToString())
 
 
 def _read(spiece: bytes | str | os.PathLike[str], name: str) -> Any:

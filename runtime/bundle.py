@@ -24,6 +24,7 @@ from arcmobile.runtime.bundle_schema import (
     KNOWN_SCHEMA_VERSIONS,
     MANIFEST_NAME,
     SCHEMA_VERSION,
+    SENTENCEPIECE_NAME,
     TOKENIZER_NAME,
     AudioFormat,
     Component,
@@ -37,6 +38,7 @@ from arcmobile.runtime.bundle_schema import (
     TensorSpec,
     Tokenizer,
     Windowing,
+    Work,
 )
 from arcmobile.runtime.errors import BundleError, ExportError, OutputError
 
@@ -44,6 +46,7 @@ __all__ = [
     "KNOWN_SCHEMA_VERSIONS",
     "MANIFEST_NAME",
     "SCHEMA_VERSION",
+    "SENTENCEPIECE_NAME",
     "TOKENIZER_NAME",
     "AudioFormat",
     "Bundle",
@@ -59,6 +62,7 @@ __all__ = [
     "TensorSpec",
     "Tokenizer",
     "Windowing",
+    "Work",
     "record_file",
     "write_bundle",
 ]

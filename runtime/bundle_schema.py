@@ -19,6 +19,7 @@ SCHEMA_VERSION: Final = 1
 KNOWN_SCHEMA_VERSIONS = (1,)
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
+SENTENCEPIECE_NAME = "spiece.model"
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -57,17 +58,50 @@ class TensorSpec(_Record):
     dtype: Literal["float32", "int32"]
 
 
+Arithmetic = Literal["int8", "fp16", "fp32"]
+Macs = dict[Arithmetic, Annotated[int, Field(ge=0)]]
+
+
+class Work(_Record):
+    """What one call of an entry computes and moves, counted at export on the float32 network.
+
+    Multiply-accumulates stand by the arithmetic the backend uses for them, which is that of the
+    activations: layers whose weights are merely stored as int8 or float16 count as ``fp32``.
+    Linear layers, attention and pointwise convolutions are kept apart from other convolutions,
+    because runtimes have different kernels for them.
+
+    Bytes are of float32 activations, weights not included: ``product_bytes`` what those products
+    read and write, ``elementwise_bytes`` what all other operators do, each passing over its tensors
+    once. ``largest_bytes`` is the largest tensor: does a cache hold it?
+    """
+
+    linear_macs: Macs
+    convolution_macs: Macs
+    product_bytes: int = Field(ge=0)
+    elementwise_bytes: int = Field(ge=0)
+    largest_bytes: int = Field(ge=0)
+
+    @property
+    def macs(self) -> Macs:
+        """All multiply-accumulates by arithmetic."""
+        total = dict(self.linear_macs)
+        for arithmetic, count in self.convolution_macs.items():
+            total[arithmetic] = total.get(arithmetic, 0) + count
+        return total
+
+
 class Entry(_Record):
     """One callable of a program file: an ExecuTorch method, a LiteRT signature, an ONNX graph.
 
     ``frames`` is the number of latent frames the entry works on; ``None`` for the conditioner.
-    Inputs and outputs are listed in call order.
+    Inputs and outputs are listed in call order. ``work`` is missing in bundles of older exports.
     """
 
     name: str
     frames: int | None = Field(default=None, ge=1)
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    work: Work | None = None
 
     def shape_of(self, tensor: str) -> tuple[int, ...] | None:
         """Shape of the named input or output; ``None`` where the entry has no such tensor."""
@@ -125,7 +159,10 @@ class NumberInput(_Record):
 
 
 class Tokenizer(_Record):
-    """The text front end. ``t5-unigram``: one of the files is ``tokenizer.json``."""
+    """The text front end. ``t5-unigram``: one of the files is ``tokenizer.json``; the same
+
+    tokenizer as ``spiece.model`` lies beside it where SentencePiece can express it.
+    """
 
     kind: Literal["t5-unigram"]
     files: tuple[FileRecord, ...] = Field(min_length=1)

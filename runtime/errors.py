@@ -31,5 +31,9 @@ class ExportError(ArcMobileError):
     """Lowering failed, or a lowered program missed its parity gate or its size."""
 
 
+class TargetError(ArcMobileError):
+    """A machine to run on is missing, unreachable, full, of another kind, or went away."""
+
+
 class OutputError(ArcMobileError):
     """A result could not be written: folder not writable, disk full."""

@@ -55,6 +55,10 @@ def test_every_recipe_and_backend_makes_the_reference_sound(
     assert bundle.manifest.recipe == recipe
     assert bundle.manifest.backend == backend
     assert {"arcmobile", "torch"} <= set(bundle.manifest.provenance.tools)
+    counted = [e.work for c in bundle.manifest.components.values() for e in c.entries]
+    assert all(work is not None and sum(work.macs.values()) > 0 for work in counted)
+    in_int8 = any(work is not None and "int8" in work.macs for work in counted)
+    assert in_int8 == (recipe in ("int8-dynamic", "mobile"))
     with Pipeline.open(bundle) as pipeline:
         result = pipeline.generate(REQUEST)
     assert result.audio.shape == reference.audio.shape

@@ -10,7 +10,10 @@ import onnx_bundle
 import pytest
 import sentencepiece
 
-from arcmobile.export.tokenizer_files import tokenizer_json_from_sentencepiece
+from arcmobile.export.tokenizer_files import (
+    sentencepiece_from_tokenizer_json,
+    tokenizer_json_from_sentencepiece,
+)
 from arcmobile.runtime.errors import CheckpointError, InputError
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
@@ -128,3 +131,26 @@ def test_sentencepiece_files_that_do_not_fit(tmp_path) -> None:
     )
     with pytest.raises(CheckpointError, match="unigram"):
         tokenizer_json_from_sentencepiece(bpe.getvalue())
+
+
+def test_sentencepiece_model_rebuilt_from_tokenizer_json(
+    tokenizer: PromptTokenizer, reference: sentencepiece.SentencePieceProcessor
+) -> None:
+    rebuilt = sentencepiece_from_tokenizer_json(onnx_bundle.tokenizer_json())
+    assert rebuilt is not None
+    processor = sentencepiece.SentencePieceProcessor(model_proto=rebuilt)
+    for prompt in ("slow drums, WARM bass!", "  a  b\tc ", "ｆｕｌｌ ½", "日本 🎵🎵", "<pad>"):
+        assert processor.encode(prompt) == reference.encode(prompt)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"type": "BPE", "vocab": {}, "merges": []}},
+        {"normalizer": {"type": "Lowercase"}},
+        {"added_tokens": None},
+    ],
+)
+def test_tokenizers_beyond_sentencepiece_are_left_alone(change: dict[str, object]) -> None:
+    document = json.loads(onnx_bundle.tokenizer_json()) | change
+    assert sentencepiece_from_tokenizer_json(json.dumps(document)) is None
