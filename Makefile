@@ -36,9 +36,11 @@ export-android: $(INSTALLED_EXPORT) $(GENERATED_CHECKPOINT) ## Checkpoint to pho
 doctor: $(INSTALLED_EXPORT) ## What this machine can do, and how to get the rest
 	@$(ARCMOBILE) doctor
 
+include runtime/native/native.mk
+
 ##@ Work on it
 
-test: $(INSTALLED_DEV) ## Run the tests
+test: $(INSTALLED_DEV) native native-arm64 ## Run the tests (needs make apt-packages once)
 	@$(BIN)/pytest
 
 lint: $(INSTALLED_DEV) ## Check style and types
@@ -61,9 +63,16 @@ bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generat
 install: $(INSTALLED_EXPORT) ## Only make the environment
 	@echo "ready: $(ARCMOBILE) --help"
 
+# Exporting needs none of them; the native runner, the emulator and the tests of both do.
 # The soundfile wheels of these two machines bring libsndfile along.
-apt-packages: ## Install the Debian packages that are missing (none, on most machines)
+apt-packages: ## Install the Debian packages that are missing (compilers, emulator, ssh)
 	@missing=(); \
+	need() { command -v "$$1" >/dev/null || missing+=("$${@:2}"); }; \
+	need g++ g++; need gcc gcc; \
+	need aarch64-linux-gnu-g++ g++-aarch64-linux-gnu; need qemu-aarch64 qemu-user; \
+	need ssh openssh-client; [ -x /usr/sbin/sshd ] || missing+=(openssh-server); \
+	[ -e /usr/include/nlohmann/json.hpp ] || missing+=(nlohmann-json3-dev); \
+	[ -e /usr/include/CLI/CLI.hpp ] || missing+=(libcli11-dev); \
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv); \
 	case "$$(uname -m)" in \
 	    x86_64|aarch64) ;; \
@@ -84,7 +93,7 @@ clean: ## Remove build products; keeps $(VENV) and out/
 help: ## This overview
 	@awk 'BEGIN { FS = ":.*## " } \
 	    /^##@ / { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
-	    /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST) \
+	    /^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST) \
 	    | sed 's|$$(VENV)|$(VENV)|' | $(no_colour)
 	@printf '%s\n' '' 'Your own weights:' \
 	    '  make export-android CHECKPOINT=dir [TEXT_ENCODER=dir] [RECIPE=mobile] [BUNDLE=out/name]' \
@@ -95,7 +104,7 @@ help: ## This overview
 # --- the environment ----------------------------------------------------------------------------
 
 $(INSTALLED_EXPORT): pyproject.toml constraints.txt | $(BIN)/python
-	@$(call install,export)
+	@$(call install,export$(comma)bench)
 	@touch $@
 
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
@@ -111,6 +120,8 @@ $(BIN)/python:
 	    { echo "error: $(PYTHON) cannot make environments; run: make apt-packages"; exit 2; }
 	@echo "making $(VENV) with $$("$(PYTHON)" -V)"
 	@"$(PYTHON)" -m venv "$(VENV)"
+
+comma := ,
 
 # uv does in half a minute what takes pip three, but it does not read pip's settings: whoever told
 # pip about an index gets pip, and so does everyone for whom uv fails. Of both we show what takes

@@ -80,6 +80,9 @@ _PACKAGES = (
     Package("export", "safetensors", "export", "reads checkpoints"),
     Package("export", "sentencepiece", "export", "reads tokenizers"),
     Package("export", "huggingface_hub", "export", "downloads trained weights"),
+    Package("bench", "cmake", "bench", "builds the C++ runner"),
+    Package("bench", "ninja", "bench", "builds the C++ runner"),
+    Package("bench", "jinja2", "bench", "writes reports"),
     Package(
         "audio",
         "soundfile",
@@ -91,13 +94,14 @@ _PACKAGES = (
     Package("audio", "soxr", "", "resamples --init-audio", "soxr"),
 )
 _TOOLS = (
+    Tool("g++", "builds the C++ runner", {"apt-get": "g++", "dnf": "gcc-c++"}),
     Tool(
         "aarch64-linux-gnu-g++",
         "builds the C++ runner for Arm",
         {"apt-get": "g++-aarch64-linux-gnu", "dnf": "gcc-c++-aarch64-linux-gnu"},
     ),
     Tool("qemu-aarch64", "runs Arm programs here", {"apt-get": "qemu-user", "dnf": "qemu-user"}),
-    Tool("cmake", "builds the C++ runner", {"apt-get": "cmake", "dnf": "cmake", "brew": "cmake"}),
+    Tool("ssh", "talks to an Arm board", {"apt-get": "openssh-client", "dnf": "openssh-clients"}),
     Tool(
         "adb",
         "talks to a phone",

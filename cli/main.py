@@ -75,7 +75,12 @@ COMMANDS: dict[str, Entry] = {
 }
 
 # Import name -> the extra that brings it. Whatever is not listed here comes with `export`.
-_EXTRA_OF = {"onnxruntime": "onnx", "ai_edge_litert": "litert", "pytest": "dev"}
+_EXTRA_OF = {
+    "onnxruntime": "onnx",
+    "ai_edge_litert": "litert",
+    "jinja2": "bench",
+    "pytest": "dev",
+}
 
 _ENGINE_PACKAGES = (
     "executorch",

@@ -34,3 +34,26 @@ def micro_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints") / "micro"
     init_checkpoint(preset, 3, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def micro_bundles(
+    micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """ExecuTorch bundles of the micro checkpoint by recipe: ``fp32`` and ``mobile``."""
+    from arcmobile.export.pipeline import ExportRequest, export_bundle
+
+    folder = tmp_path_factory.mktemp("bundles")
+    bundles = {}
+    for recipe in ("fp32", "mobile"):
+        bundles[recipe] = folder / recipe
+        export_bundle(
+            ExportRequest(
+                checkpoint=micro_checkpoint,
+                text_encoder=micro_checkpoint / "text_encoder",
+                backend="executorch",
+                recipe=recipe,
+                destination=bundles[recipe],
+            )
+        )
+    return bundles

@@ -1,0 +1,79 @@
+# Building the native runner; included by the Makefile. Everything lands in build/native.
+#
+#   build/native/<preset>/dist    arcmobile-run and its libraries: the folder to copy to a device
+#   build/native/plugin           the instruction counter for the emulator
+
+NATIVE := build/native
+NATIVE_SOURCES := $(NATIVE)/sources
+SENTENCEPIECE_SOURCE := $(NATIVE_SOURCES)/.sentencepiece
+EXECUTORCH_ARM64 := $(NATIVE_SOURCES)/.executorch-arm64
+BENCH ?= out/bench
+PLUGIN := $(NATIVE)/plugin/libinstructions.so
+
+##@ Run on Arm
+
+native: $(INSTALLED_EXPORT) $(SENTENCEPIECE_SOURCE) ## Build the C++ runner for this machine
+	@$(call build_native,host)
+
+native-arm64: $(INSTALLED_EXPORT) $(SENTENCEPIECE_SOURCE) $(EXECUTORCH_ARM64) $(PLUGIN) ## Build it for Arm boards and the emulator
+	@$(call build_native,linux-arm64)
+
+native-android: $(INSTALLED_EXPORT) $(SENTENCEPIECE_SOURCE) ## Build it for phones (ANDROID_NDK_HOME and EXECUTORCH_ANDROID set)
+	@$(call build_native,android-arm64)
+
+bench: native $(BUNDLE)/manifest.json ## Time a bundle on this machine, with a report (BUNDLE=...)
+	@$(ARCMOBILE) bench run --bundle "$(BUNDLE)" --target host --out $(BENCH)/host.json
+	@$(ARCMOBILE) bench report $(BENCH)/host.json --out $(BENCH)/host.html
+
+bench-qemu: native-arm64 $(BUNDLE)/manifest.json ## Run a bundle on emulated Arm and count its instructions
+	@$(ARCMOBILE) bench run --bundle "$(BUNDLE)" --target qemu --repeats 3 --out $(BENCH)/qemu.json
+	@$(ARCMOBILE) bench instructions --bundle "$(BUNDLE)" --cpu max,sme=off --cpu neoverse-n1 \
+	    --cpu cortex-a53 --out $(BENCH)/instructions.json
+	@$(ARCMOBILE) bench report $(BENCH)/qemu.json $(BENCH)/instructions.json --out $(BENCH)/qemu.html
+
+.PHONY: native native-arm64 native-android bench bench-qemu
+
+$(BUNDLE)/manifest.json:
+	@$(MAKE) export-android
+
+# The Python package of ExecuTorch holds the libraries and headers for this machine.
+define build_native
+command -v g++ >/dev/null || { echo "error: no g++ here; run: make apt-packages"; exit 2; }; \
+log=$(NATIVE)/$(1).log; \
+export PATH="$(abspath $(BIN)):$$PATH" \
+    ARCMOBILE_EXECUTORCH="$$($(BIN)/python -c 'import executorch; print(list(executorch.__path__)[0])')"; \
+run() { \
+    (cd runtime/native && cmake "$$@") > "$$log" 2>&1 && return; \
+    sed -n '/CMake Error/,/^$$/p; / error: /p; /FAILED/p' "$$log" | head -20; \
+    echo "error: the native build failed; all of it is in $$log"; exit 2; \
+}; \
+echo "building the runner for $(1) (first time: about a minute)"; \
+run --preset $(1) && run --build --preset $(1) --target arcmobile-run arcmobile-probe; \
+run --install ../../$(NATIVE)/$(1) --strip; \
+echo "built $(NATIVE)/$(1)/dist/arcmobile-run"
+endef
+
+# Hashes are checked: these are compiled or run as they come.
+define fetch_source
+mkdir -p $(NATIVE_SOURCES); \
+$(BIN)/python -m pip download -q --disable-pip-version-check --no-deps --require-hashes \
+    -r $(1) -d $(NATIVE_SOURCES) $(2)
+endef
+
+$(SENTENCEPIECE_SOURCE): runtime/native/sources.txt | $(INSTALLED_EXPORT)
+	@echo "fetching the source of SentencePiece"
+	@$(call fetch_source,$<,--no-binary :all:)
+	@rm -rf $(NATIVE_SOURCES)/sentencepiece && mkdir $(NATIVE_SOURCES)/sentencepiece
+	@tar xzf $(NATIVE_SOURCES)/sentencepiece-*.tar.gz --strip-components 1 -C $(NATIVE_SOURCES)/sentencepiece
+	@touch $@
+
+$(EXECUTORCH_ARM64): runtime/native/sources-arm64.txt | $(INSTALLED_EXPORT)
+	@echo "fetching the ExecuTorch libraries for Arm"
+	@$(call fetch_source,$<,--only-binary :all: --platform manylinux_2_28_aarch64 --python-version 3.11)
+	@rm -rf $(NATIVE_SOURCES)/executorch-arm64
+	@$(BIN)/python -m zipfile -e $(NATIVE_SOURCES)/executorch-*aarch64.whl $(NATIVE_SOURCES)/executorch-arm64
+	@touch $@
+
+$(PLUGIN): $(wildcard bench/tcg_plugin/*)
+	@mkdir -p $(@D)
+	@gcc -shared -fPIC -O2 -std=c11 -Wall -Wextra -Werror -o $@ bench/tcg_plugin/instructions.c

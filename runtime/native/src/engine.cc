@@ -1,0 +1,157 @@
+#include "engine.h"
+
+#include <executorch/devtools/etdump/etdump_flatcc.h>
+#include <executorch/extension/module/module.h>
+#include <executorch/extension/tensor/tensor.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+#include "errors.h"
+#include "library_log.h"
+
+#if __has_include(<executorch/extension/threadpool/threadpool.h>)
+#include <executorch/extension/threadpool/threadpool.h>
+#else
+// The Python package ships the library without this header; these are its symbols.
+namespace executorch::extension::threadpool {
+class ThreadPool {
+ public:
+  std::size_t get_thread_count() const;
+  bool _unsafe_reset_threadpool(std::uint32_t count);
+};
+ThreadPool* get_threadpool();
+}  // namespace executorch::extension::threadpool
+#endif
+
+namespace arcmobile {
+namespace {
+
+using executorch::aten::ScalarType;
+using executorch::etdump::ETDumpGen;
+using executorch::extension::Module;
+using executorch::extension::TensorPtr;
+using executorch::runtime::EValue;
+using Code = executorch::runtime::Error;
+
+std::string say(Code code) {
+  char text[32];
+  std::snprintf(text, sizeof text, "ExecuTorch error 0x%x", static_cast<unsigned>(code));
+  return last_library_error(text);
+}
+
+ScalarType scalar_type(Dtype dtype) {
+  return dtype == Dtype::int32 ? ScalarType::Int : ScalarType::Float;
+}
+
+template <typename Sizes>
+bool same_shape(const TensorSpec& spec, const Sizes& sizes) {
+  if (sizes.size() != spec.shape.size()) return false;
+  for (std::size_t i = 0; i < spec.shape.size(); ++i) {
+    if (static_cast<std::int64_t>(sizes[i]) != spec.shape[i]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void set_thread_count(int threads) {
+  auto* pool = executorch::extension::threadpool::get_threadpool();
+  const auto count = static_cast<std::uint32_t>(threads);
+  if (pool == nullptr ||
+      (pool->get_thread_count() != count && !pool->_unsafe_reset_threadpool(count))) {
+    throw Error("--threads " + std::to_string(threads) + ": no such thread pool here");
+  }
+}
+
+const char* executorch_version() { return ARCMOBILE_EXECUTORCH_VERSION; }
+
+struct ComponentProgram::Loaded {
+  ETDumpGen* trace;  // owned by the module
+  Module module;
+};
+
+ComponentProgram::ComponentProgram(const Component& component, const Entry& entry, LoadMode mode,
+                                   bool trace)
+    : entry_(entry), where_(component.name + "." + entry.name) {
+  auto tracer = trace ? std::make_unique<ETDumpGen>() : nullptr;
+  auto* kept = tracer.get();
+  const auto load_mode = mode == LoadMode::mmap ? Module::LoadMode::Mmap : Module::LoadMode::File;
+  loaded_.reset(new Loaded{kept, Module(component.path, load_mode, std::move(tracer))});
+  Module& module = loaded_->module;
+  if (const Code code = module.load(); code != Code::Ok) {
+    throw Error(component.path + ": ExecuTorch refuses it (" + say(code) +
+                           "); export the bundle again");
+  }
+  if (const Code code = module.load_method(entry.name); code != Code::Ok) {
+    throw Error(where_ + ": ExecuTorch cannot load it (" + say(code) +
+                           "); export the bundle again");
+  }
+  const auto meta = module.method_meta(entry.name);
+  const auto differs = [&](const char* what) {
+    return Error(component.path + ": its " + what +
+                            " are not those of the manifest; export the bundle again");
+  };
+  if (!meta.ok() || meta->num_inputs() != entry.inputs.size()) throw differs("inputs");
+  if (meta->num_outputs() != entry.outputs.size()) throw differs("outputs");
+  for (std::size_t i = 0; i < entry.inputs.size(); ++i) {
+    const auto tensor = meta->input_tensor_meta(i);
+    if (!tensor.ok() || !same_shape(entry.inputs[i], tensor->sizes()) ||
+        tensor->scalar_type() != scalar_type(entry.inputs[i].dtype)) {
+      throw differs("inputs");
+    }
+  }
+  for (std::size_t i = 0; i < entry.outputs.size(); ++i) {
+    const auto tensor = meta->output_tensor_meta(i);
+    if (!tensor.ok() || !same_shape(entry.outputs[i], tensor->sizes()) ||
+        tensor->scalar_type() != ScalarType::Float) {
+      throw differs("outputs");
+    }
+  }
+}
+
+ComponentProgram::~ComponentProgram() = default;
+
+Floats ComponentProgram::run(const Inputs& inputs) {
+  std::vector<TensorPtr> tensors;
+  std::vector<EValue> values;
+  for (const TensorSpec& spec : entry_.inputs) {
+    const bool integers = spec.dtype == Dtype::int32;
+    // ExecuTorch reads inputs only, but its interface has no pointer to const.
+    void* data = integers ? static_cast<void*>(const_cast<std::int32_t*>(
+                                inputs.integers.at(spec.name).data()))
+                          : const_cast<float*>(inputs.floats.at(spec.name).data());
+    tensors.push_back(executorch::extension::from_blob(data, spec.shape, scalar_type(spec.dtype)));
+    values.emplace_back(tensors.back());
+  }
+  const auto outputs = loaded_->module.execute(entry_.name, values);
+  if (!outputs.ok()) {
+    throw Error(where_ + ": ExecuTorch failed (" + say(outputs.error()) + ")");
+  }
+  Floats named;
+  for (std::size_t i = 0; i < entry_.outputs.size(); ++i) {
+    const auto& tensor = outputs->at(i).toTensor();
+    const auto* data = tensor.const_data_ptr<float>();
+    std::vector<float> copied(data, data + entry_.outputs[i].size());
+    for (const float value : copied) {
+      if (!std::isfinite(value)) {
+        throw Error(where_ + " gave NaN or infinite values; export the bundle again " +
+                               "with another recipe");
+      }
+    }
+    named.emplace(entry_.outputs[i].name, std::move(copied));
+  }
+  return named;
+}
+
+void ComponentProgram::write_trace(const std::string& path) {
+  const auto result = loaded_->trace->get_etdump_data();
+  std::ofstream file(path, std::ios::binary);
+  file.write(static_cast<const char*>(result.buf), static_cast<std::streamsize>(result.size));
+  std::free(result.buf);
+  if (!file.flush()) throw Error(path + ": cannot be written; choose another --etdump");
+}
+
+}  // namespace arcmobile

@@ -1,0 +1,85 @@
+#include "request.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <sstream>
+
+#include "decode_windows.h"
+#include "errors.h"
+#include "sampler.h"
+
+namespace arcmobile {
+namespace {
+
+constexpr const char* kSecondsInput = "seconds_total";  // is told the length of the sound
+
+template <typename... Parts>
+std::string text(const Parts&... parts) {
+  std::ostringstream stream;
+  (stream << ... << parts);
+  return stream.str();
+}
+
+// Less than a latent frame too much is the longest sound said with fewer digits: 11.9 for 11.888.
+std::size_t sample_count(double seconds, double longest, const Bundle& bundle) {
+  const double samples = std::isfinite(seconds) ? std::nearbyint(seconds * bundle.sample_rate) : 0;
+  const double most = std::nearbyint(longest * bundle.sample_rate);
+  if (samples < 1 || samples >= most + bundle.samples_per_frame) {
+    throw Error(text("--seconds ", seconds, ": give more than 0 and at most ",
+                     std::floor(longest * 1000) / 1000));
+  }
+  return static_cast<std::size_t>(std::min(samples, most));
+}
+
+std::uint64_t random_seed() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device();
+}
+
+void settle_numbers(const Request& request, double seconds, const Bundle& bundle, Plan& plan) {
+  for (const auto& [name, value] : request.numbers) {
+    const auto known = std::any_of(bundle.numbers.begin(), bundle.numbers.end(),
+                                   [&, &wanted = name](const auto& n) { return n.name == wanted; });
+    if (!known) throw Error("--number " + name + ": the model has no such input");
+    if (!std::isfinite(value)) throw Error("--number " + name + ": give a finite value");
+  }
+  for (const auto& number : bundle.numbers) {
+    const auto given = request.numbers.find(number.name);
+    const double value = given != request.numbers.end()  ? given->second
+                         : number.name == kSecondsInput ? seconds
+                                                        : number.minimum;
+    if (value < number.minimum || value > number.maximum) {
+      plan.warnings.push_back(text(number.name, " ", value, " is outside ", number.minimum, " .. ",
+                                   number.maximum, "; the model takes the nearest value"));
+    }
+    plan.numbers[number.name] = static_cast<float>(value);
+  }
+}
+
+}  // namespace
+
+Plan make_plan(const Request& request, const Bundle& bundle) {
+  const double longest =
+      static_cast<double>(bundle.longest_frames()) * bundle.samples_per_frame / bundle.sample_rate;
+  const double seconds = request.seconds.value_or(longest);
+  Plan plan{};
+  plan.samples = sample_count(seconds, longest, bundle);
+  const auto per_frame = static_cast<std::size_t>(bundle.samples_per_frame);
+  plan.frames_needed = static_cast<int>((plan.samples + per_frame - 1) / per_frame);
+  plan.frames = *std::find_if(bundle.frame_counts.begin(), bundle.frame_counts.end(),
+                              [&](int count) { return count >= plan.frames_needed; });
+  const int steps = request.steps.value_or(bundle.default_steps);
+  if (steps < 1 || steps > kMaxSteps) {
+    throw Error(text("--steps ", steps, ": give 1 to ", kMaxSteps));
+  }
+  plan.times = pingpong_schedule(steps, bundle.logsnr_start, bundle.logsnr_end);
+  plan.seed = request.seed ? *request.seed : random_seed();
+  std::vector<int> windows;
+  for (const Entry& entry : bundle.decoder.entries) windows.push_back(entry.frames);
+  plan.window = choose_window(plan.frames, windows, bundle.context_frames);
+  settle_numbers(request, seconds, bundle, plan);
+  return plan;
+}
+
+}  // namespace arcmobile

@@ -1,0 +1,37 @@
+// What is asked of a generation, and what follows from it; as runtime/request.py settles it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bundle.h"
+
+namespace arcmobile {
+
+struct Request {
+  std::string prompt;
+  std::optional<double> seconds;  // of sound; default: the longest the bundle can make
+  std::optional<int> steps;       // default: the bundle's
+  std::optional<std::uint64_t> seed;
+  std::map<std::string, double> numbers;  // other number inputs by name
+};
+
+// A request made definite: everything is chosen and in range.
+struct Plan {
+  std::size_t samples;  // per channel
+  int frames;           // of the latent, an exported count
+  int frames_needed;    // of them to decode
+  int window;           // of the chunked decode
+  std::vector<float> times;
+  std::uint64_t seed;
+  std::map<std::string, float> numbers;
+  std::vector<std::string> warnings;
+};
+
+// Throws Error naming the option and its range.
+Plan make_plan(const Request& request, const Bundle& bundle);
+
+}  // namespace arcmobile
