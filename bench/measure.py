@@ -1,0 +1,323 @@
+"""The protocol of a measurement: cold loads, warm-ups, then repeats, each in a fresh process.
+
+In a sweep over thread counts the counts take turns within each round, and another one begins each
+time, so that a drift of the device hits all of them alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from statistics import median
+from typing import Final
+
+from arcmobile.bench.device_state import DeviceState, conditions_of, highest_limits
+from arcmobile.bench.result import (
+    BenchResult,
+    BundleFacts,
+    Conditions,
+    Environment,
+    Figure,
+    Measurement,
+    RequestFacts,
+    RunnerFacts,
+    StageFigures,
+)
+from arcmobile.bench.runner_stats import STAGES, NativeStats, PythonStats
+from arcmobile.bench.targets.base import RunRecord, RunRequest, Target
+from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle
+from arcmobile.runtime.errors import InputError
+from arcmobile.runtime.request import GenerationRequest, make_plan
+
+DEFAULT_PROMPT: Final = "warm analog synth pad, soft rain in the background"
+PHONE_COOL_CELSIUS: Final = 40.0  # a phone at rest in a room of 20 to 25 degrees is below
+_COLD_RUNS: Final = 3
+_COLD_STEPS: Final = 1  # loading is all that counts of a cold run
+_MOST_THREADS: Final = 256
+_WIDE_SPREAD: Final = 0.25
+_ENGINES: Final = {
+    "executorch": "executorch",
+    "onnx": "onnxruntime",
+    "litert": "ai-edge-litert",
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How often to run, and at which thread counts, in this order."""
+
+    threads: tuple[int, ...] = (1,)
+    warmups: int = 1
+    repeats: int = 5
+    cold_runs: int = _COLD_RUNS
+
+    def __post_init__(self) -> None:
+        if not self.threads or not all(1 <= count <= _MOST_THREADS for count in self.threads):
+            raise InputError(f"--threads: give counts from 1 to {_MOST_THREADS}, e.g. 1,2,4")
+        if len(set(self.threads)) < len(self.threads):
+            raise InputError("--threads: give each count once")
+        if self.repeats < 1 or self.warmups < 0:
+            raise InputError("--repeats: give 1 or more; --warmup: 0 or more")
+
+
+@dataclass(frozen=True)
+class Cooling:
+    """When a device counts as cool: no throttling, and no CPU sensor above ``celsius`` if given.
+
+    One wait lasts ``longest`` seconds at most, with a look every ``interval`` seconds.
+    """
+
+    celsius: float | None
+    longest: float = 300.0
+    interval: float = 5.0
+
+    def is_cool(self, state: DeviceState) -> bool:
+        hottest = state.hottest
+        too_warm = self.celsius is not None and hottest is not None and hottest > self.celsius
+        return not too_warm and not state.throttling_now()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``done`` of ``total`` runs are over; ``doing`` says what comes now."""
+
+    done: int
+    total: int
+    doing: str
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass
+class _Series:
+    """What was gathered at one thread count."""
+
+    cold_loads: list[float] = field(default_factory=list)
+    records: list[RunRecord] = field(default_factory=list)
+    waited: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Session:
+    """One measurement under way on an opened target."""
+
+    target: Target
+    request: RunRequest
+    cooling: Cooling | None
+    report: Report
+    total: int
+    done: int = 0
+    gave_up: bool = False
+
+    def run(self, threads: int, doing: str, series: _Series, *, cold: bool = False) -> RunRecord:
+        self._cool(series)
+        self.report(Progress(self.done, self.total, f"{doing}, {_threads(threads)}"))
+        steps = _COLD_STEPS if cold else self.request.steps
+        request = RunRequest(
+            self.request.prompt, self.request.seconds, steps, self.request.seed, threads
+        )
+        record = self.target.run(request, cold=cold)
+        self.done += 1
+        return record
+
+    def _cool(self, series: _Series) -> None:
+        """Waits until the device is cool; after one wait in vain, no more."""
+        if self.cooling is None or self.gave_up:
+            return
+        begin = time.monotonic()
+        while not self.cooling.is_cool(state := self.target.state()):
+            waited = time.monotonic() - begin
+            reason = _warmth(state, self.cooling.celsius)
+            if waited >= self.cooling.longest:
+                self.gave_up = True
+                series.notes.append(f"did not cool down in {waited:.0f} s ({reason})")
+                break
+            self.report(Progress(self.done, self.total, f"cooling: {reason}, {waited:.0f} s"))
+            time.sleep(self.cooling.interval)
+        series.waited += time.monotonic() - begin
+
+
+def measure(
+    target: Target,
+    bundle: Bundle,
+    request: GenerationRequest,
+    protocol: Protocol,
+    *,
+    cooling: Cooling | None = None,
+    report: Report = lambda progress: None,
+) -> BenchResult:
+    """Measures ``bundle`` on a target, which is opened and closed here; ``request`` needs a seed.
+
+    Raises:
+        InputError: the request does not fit the bundle, or the target the bundle's backend.
+        TargetError: the machine or the runner failed.
+    """
+    plan = make_plan(request, bundle.manifest)
+    steps = len(plan.times) - 1
+    asked = RunRequest(request.prompt, request.seconds, steps, plan.seed, 1)
+    cold_runs = min(protocol.cold_runs, protocol.repeats) if target.can_drop_cache else 0
+    total = len(protocol.threads) * (cold_runs + protocol.warmups + protocol.repeats)
+    report(Progress(0, total, f"reaching {target.kind}, copying runner and bundle"))
+    with target:
+        target.prepare(bundle)
+        session = _Session(target, asked, cooling, report, total)
+        series = _run_all(session, protocol, cold_runs)
+        environment = target.environment()
+    report(Progress(total, total, "done"))
+
+    limits = highest_limits(record.states for one in series.values() for record in one.records)
+    measurements = tuple(
+        _measurement(threads, one, protocol.warmups, limits, target, environment)
+        for threads, one in series.items()
+    )
+    first = next(iter(series.values())).records[0].stats
+    return BenchResult(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        arcmobile=metadata.version("arcmobile"),
+        runner=runner_facts(target, first, bundle.manifest.backend),
+        bundle=bundle_facts(bundle),
+        request=RequestFacts(
+            prompt=request.prompt,
+            seconds=plan.samples / bundle.manifest.audio.sample_rate,
+            steps=steps,
+            seed=plan.seed,
+            frames=plan.frames,
+        ),
+        environment=environment,
+        measurements=measurements,
+    )
+
+
+def _run_all(session: _Session, protocol: Protocol, cold_runs: int) -> dict[int, _Series]:
+    """All runs in order; gives them by thread count."""
+    series = {threads: _Series() for threads in protocol.threads}
+    for threads, one in series.items():
+        for index in range(cold_runs):
+            record = session.run(threads, f"cold load {index + 1}/{cold_runs}", one, cold=True)
+            one.cold_loads.append(sum(record.stats.load_seconds.values()))
+    for threads, one in series.items():
+        for index in range(protocol.warmups):
+            session.run(threads, f"warm-up {index + 1}/{protocol.warmups}", one)
+    for index in range(protocol.repeats):
+        for threads in _rotated(protocol.threads, index):
+            doing = f"repeat {index + 1}/{protocol.repeats}"
+            series[threads].records.append(session.run(threads, doing, series[threads]))
+    return series
+
+
+def _rotated(threads: Sequence[int], index: int) -> list[int]:
+    first = index % len(threads)
+    return [*threads[first:], *threads[:first]]
+
+
+def _measurement(
+    threads: int,
+    one: _Series,
+    warmups: int,
+    limits: Mapping[str, int],
+    target: Target,
+    environment: Environment,
+) -> Measurement:
+    stats = [record.stats for record in one.records]
+    states = [record.states for record in one.records]
+    conditions = conditions_of(states, limits, waited=one.waited, notes=one.notes)
+    total = Figure(values=tuple(s.total_seconds for s in stats))
+    notes = _notes(threads, total, stats[0], target, environment)
+    return Measurement(
+        threads=threads,
+        warmups=warmups,
+        repeats=len(stats),
+        stages={stage: _stage(stage, stats) for stage in STAGES},
+        total=total,
+        compute=Figure(values=tuple(s.compute_seconds for s in stats)),
+        first_audio=Figure(values=tuple(s.first_audio_seconds for s in stats)),
+        load_warm=Figure(values=tuple(sum(s.load_seconds.values()) for s in stats)),
+        load_cold=Figure(values=tuple(one.cold_loads)) if one.cold_loads else None,
+        peak_bytes=Figure(values=tuple(s.peak_bytes for s in stats)),
+        audio_seconds=stats[0].seconds,
+        conditions=conditions,
+        clean=is_clean(conditions, cooled=not one.notes),
+        notes=notes,
+    )
+
+
+def is_clean(conditions: Conditions, *, cooled: bool) -> bool:
+    """Whether the figures may stand for the device: it did not throttle, and began cool."""
+    return conditions.throttled is not True and cooled
+
+
+def _stage(stage: str, stats: Sequence[PythonStats]) -> StageFigures:
+    calls = [one.calls(stage) for one in stats]
+    peaks = [one.peak_memory_bytes.get(stage, 0) for one in stats]
+    return StageFigures(
+        load=Figure(values=tuple(one.load_seconds[stage] for one in stats)),
+        compute=Figure(values=tuple(sum(each) for each in calls)),
+        call=Figure(values=tuple(median(each) for each in calls)),
+        calls=len(calls[0]),
+        peak_bytes=Figure(values=tuple(peaks)) if all(peaks) else None,
+    )
+
+
+def _notes(
+    threads: int, total: Figure, stats: PythonStats, target: Target, environment: Environment
+) -> tuple[str, ...]:
+    notes = []
+    if threads > (cores := environment.cores):
+        notes.append(f"{_threads(threads)} on {cores} core{'s' * (cores > 1)}: they wait in turn")
+    spread = (total.maximum - total.minimum) / total.median if total.median else 0.0
+    if spread > _WIDE_SPREAD:
+        notes.append(f"runs differ by {spread:.0%}: the machine is busy or changes its clock")
+    if target.runner == "python":
+        notes.append("peak memory includes Python and its libraries")
+    if environment.emulated:
+        notes.append("peak memory includes the emulator")
+    notes += stats.warnings
+    return tuple(notes)
+
+
+def _warmth(state: DeviceState, limit: float | None) -> str:
+    if state.hottest is not None and limit is not None and state.hottest > limit:
+        return f"{state.hottest:.0f} °C, waiting for {limit:.0f} °C"
+    return ", ".join(state.throttling_now()) or "cool"
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
+
+
+def runner_facts(target: Target, stats: PythonStats, backend: str) -> RunnerFacts:
+    """What ran the bundle on a target, as the figures of one run tell."""
+    if isinstance(stats, NativeStats):
+        versions = {
+            "arcmobile-run": stats.runner.version,
+            "executorch": stats.runner.executorch,
+            "abi": stats.runner.abi,
+        }
+    else:
+        package = _ENGINES.get(backend, backend)
+        versions = {name: metadata.version(name) for name in ("arcmobile", package)}
+    return RunnerFacts(kind=target.runner, versions=versions)
+
+
+def bundle_facts(bundle: Bundle) -> BundleFacts:
+    """What was run, from the manifest."""
+    manifest = bundle.manifest
+    components = manifest.components
+    return BundleFacts(
+        name=bundle.folder.resolve().name,
+        model_id=manifest.model_id,
+        license_notice=manifest.license_notice,
+        recipe=manifest.recipe,
+        backend=manifest.backend,
+        bytes=bundle.size,
+        digest=hashlib.sha256((bundle.folder / MANIFEST_NAME).read_bytes()).hexdigest(),
+        component_bytes={name: component.bytes for name, component in components.items()},
+        precision={name: component.precision for name, component in components.items()},
+        snr_db={name: component.fidelity.snr_db for name, component in components.items()},
+    )

@@ -1,0 +1,236 @@
+"""The result of a benchmark run: one versioned JSON file, written here and read here.
+
+A figure keeps every value that was measured, in the order of the runs, so that a reader can draw
+the spread or test for a drift; medians and percentiles are derived, never stored.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from arcmobile.runtime.errors import InputError
+from arcmobile.runtime.output_file import write_text_file
+
+RESULT_VERSION: Final = 1
+
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Record(BaseModel):
+    # NaN and infinity are no JSON and mean a broken measurement.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Figure(_Record):
+    """One quantity over the repeats, in the order they ran; seconds or bytes."""
+
+    values: tuple[NotNegative, ...] = Field(min_length=1)
+
+    @property
+    def median(self) -> float:
+        return float(median(self.values))
+
+    @property
+    def minimum(self) -> float:
+        return min(self.values)
+
+    @property
+    def maximum(self) -> float:
+        return max(self.values)
+
+    @property
+    def p90(self) -> float:
+        """The 90th percentile, nearest rank: a value that was measured."""
+        return sorted(self.values)[math.ceil(0.9 * len(self.values)) - 1]
+
+
+class StageFigures(_Record):
+    """One stage (``conditioner``, ``dit``, ``decoder``) over the repeats.
+
+    ``call`` is the median call of each repeat (a DiT step, a decoder window), ``compute`` the sum
+    of its calls, ``load`` reading and preparing the program; seconds. ``peak_bytes`` is the peak
+    resident memory while the stage was in memory.
+    """
+
+    load: Figure
+    compute: Figure
+    call: Figure
+    calls: int = Field(ge=1)
+    peak_bytes: Figure | None = None
+
+
+class Conditions(_Record):
+    """The state of the device over a measurement; ``None`` where it cannot be read.
+
+    ``throttled`` is true when the device lowered its clocks; such a measurement is not clean.
+    ``temperature`` in degrees Celsius at the start and the highest at any point seen; ``waited`` in
+    seconds for the device to cool.
+    """
+
+    throttled: bool | None = None
+    temperature_start: float | None = None
+    temperature_peak: float | None = None
+    frequency_ratio_lowest: float | None = None  # lowest seen clock / highest permitted clock
+    waited: NotNegative = 0.0
+    notes: tuple[str, ...] = ()
+
+
+class Measurement(_Record):
+    """All repeats at one thread count; seconds of wall time and bytes.
+
+    ``clean`` is false where the device throttled or something else disturbed the runs; ``notes``
+    then say what. ``load_cold`` is the loading time with the program files out of the page cache,
+    where the target can empty it.
+    """
+
+    threads: int = Field(ge=1)
+    warmups: Count
+    repeats: int = Field(ge=1)
+    stages: dict[str, StageFigures]
+    total: Figure
+    compute: Figure
+    first_audio: Figure
+    load_warm: Figure
+    load_cold: Figure | None = None
+    peak_bytes: Figure
+    audio_seconds: float = Field(gt=0)
+    conditions: Conditions = Conditions()
+    clean: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rtf(self) -> float:
+        """Real-time factor: seconds of computing per second of sound, median."""
+        return self.compute.median / self.audio_seconds
+
+
+class Environment(_Record):
+    """What it ran on. ``features`` are the ISA extensions as Linux names them (``asimddp``)."""
+
+    target: str  # host, qemu, ssh, adb
+    device: str  # a name for people: model of phone or board, CPU model under emulation
+    cpu: str
+    architecture: str
+    features: tuple[str, ...] = ()
+    cores: int = Field(ge=1)
+    memory_bytes: int | None = Field(default=None, ge=1)
+    system: str = ""
+    governor: str | None = None
+    emulated: bool = False
+
+
+class RunnerFacts(_Record):
+    """What ran the bundle: ``native`` or ``python``, and the versions of its parts."""
+
+    kind: Literal["native", "python"]
+    versions: dict[str, str] = {}
+
+
+class BundleFacts(_Record):
+    """What was run. ``digest`` is the sha256 of the manifest, which holds those of all files."""
+
+    name: str
+    model_id: str
+    recipe: str
+    backend: str
+    bytes: int = Field(ge=1)
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    component_bytes: dict[str, int]
+    precision: dict[str, dict[str, str]]
+    snr_db: dict[str, float | None]  # against the float32 network at export; None: identical
+    license_notice: str = ""
+
+
+class RequestFacts(_Record):
+    """The sound that was asked for."""
+
+    prompt: str
+    seconds: float = Field(gt=0)
+    steps: int = Field(ge=1)
+    seed: Count
+    frames: int = Field(ge=1)
+
+
+class StageInstructions(_Record):
+    """Instructions executed in one stage, by class; see :mod:`arcmobile.bench.instructions`."""
+
+    total: Count
+    classes: dict[str, Count]
+
+
+class InstructionProfile(_Record):
+    """Instruction counts of one single-threaded run under emulation, by stage in order."""
+
+    cpu: str
+    stages: dict[str, StageInstructions]
+
+
+class OperatorTime(_Record):
+    """One operator or delegate call of a program: seconds of one run and how often it was called"""
+
+    name: str
+    seconds: NotNegative
+    calls: int = Field(ge=1)
+    delegated: bool
+
+
+class OperatorProfile(_Record):
+    """One component's run by operator, slowest first; seconds of the median run."""
+
+    component: str
+    total: NotNegative
+    delegated: NotNegative
+    operators: tuple[OperatorTime, ...]
+
+
+class BenchResult(_Record):
+    """A benchmark run: what, on what, and all that was measured."""
+
+    result_version: Literal[1] = RESULT_VERSION
+    created: str  # ISO 8601, UTC
+    arcmobile: str  # version
+    runner: RunnerFacts
+    bundle: BundleFacts
+    request: RequestFacts
+    environment: Environment
+    measurements: tuple[Measurement, ...] = ()
+    instructions: tuple[InstructionProfile, ...] = ()
+    operators: tuple[OperatorProfile, ...] = ()
+
+    @property
+    def best(self) -> Measurement | None:
+        """The measurement with the shortest median total, clean ones first."""
+        ranked = sorted(self.measurements, key=lambda one: (not one.clean, one.total.median))
+        return ranked[0] if ranked else None
+
+    def write(self, path: Path) -> None:
+        """Writes the file whole or not at all; :class:`OutputError`."""
+        write_text_file(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> BenchResult:
+        """The result in a file.
+
+        Raises:
+            InputError: no such file, no JSON, another version, or a field is missing or wrong.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise InputError(f"{path}: cannot be read ({reason}); check the path") from error
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise InputError(
+                f"{path}: not a result of `arcmobile bench run` ({where}: {first['msg']}); "
+                "measure again"
+            ) from error

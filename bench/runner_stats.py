@@ -1,0 +1,140 @@
+"""What a runner says of one generation: its figures as JSON, checked before they are believed.
+
+Two runners write it: `arcmobile-run --stats json` (one object) and `arcmobile generate
+--stats-json` (a list of records, one per sound).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from arcmobile.runtime.errors import TargetError
+from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
+
+STAGES: Final = (CONDITIONER, DIT, DECODER)
+
+Seconds = Annotated[float, Field(ge=0)]
+Bytes = Annotated[int, Field(ge=0)]
+Whole = Annotated[int, Field(ge=1)]
+
+
+class _Facts(BaseModel):
+    # A newer runner may say more; what is read here must be right.
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class NativeRunner(_Facts):
+    """The build that ran: its version, ExecuTorch's, and the ABI it was built for."""
+
+    version: str
+    executorch: str
+    abi: str
+
+
+class RunnerCpu(_Facts):
+    """The CPU as the runner saw it; under emulation that is the emulated one."""
+
+    name: str
+    features: tuple[str, ...]
+    cores: Whole
+
+
+class PythonStats(_Facts):
+    """One record of `arcmobile generate --stats-json`; seconds and bytes."""
+
+    prompt: str
+    seed: Bytes
+    model: str
+    recipe: str
+    backend: str
+    seconds: Annotated[float, Field(gt=0)]
+    sample_rate: Whole
+    load_seconds: dict[str, Seconds]
+    tokenize_seconds: Seconds
+    conditioner_seconds: Seconds
+    encoder_seconds: Seconds
+    dit_step_seconds: tuple[Seconds, ...] = Field(min_length=1)
+    decode_window_seconds: tuple[Seconds, ...] = Field(min_length=1)
+    first_audio_seconds: Seconds
+    compute_seconds: Seconds
+    total_seconds: Seconds
+    peak_memory_bytes: dict[str, Bytes] = {}
+    warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_every_stage(self) -> Self:
+        if missing := [stage for stage in STAGES if stage not in self.load_seconds]:
+            raise ValueError(f"load_seconds: no {', '.join(missing)}")
+        return self
+
+    @property
+    def peak_bytes(self) -> int:
+        """Peak of the process, as far as it is known: the highest of its stages."""
+        return max(self.peak_memory_bytes.values(), default=0)
+
+    def calls(self, stage: str) -> tuple[float, ...]:
+        """Seconds of each call of a stage: one, the sampler's steps, the decoder's windows."""
+        by_stage = {DIT: self.dit_step_seconds, DECODER: self.decode_window_seconds}
+        return by_stage.get(stage, (self.conditioner_seconds,))
+
+
+class NativeStats(PythonStats):
+    """What `arcmobile-run --stats json` prints."""
+
+    stats_version: Literal[1]
+    runner: NativeRunner
+    cpu: RunnerCpu
+    threads: Whole
+    steps: Whole
+    frames: Whole
+    window_frames: Whole
+    process_peak_bytes: Bytes
+    resident_after_bytes: dict[str, Bytes] = {}
+
+    @model_validator(mode="after")
+    def _one_time_per_step(self) -> Self:
+        if len(self.dit_step_seconds) != self.steps:
+            raise ValueError(f"dit_step_seconds: {len(self.dit_step_seconds)}, steps: {self.steps}")
+        return self
+
+    @property
+    def peak_bytes(self) -> int:
+        return self.process_peak_bytes
+
+
+_RECORDS: Final = TypeAdapter(list[PythonStats])
+
+
+def parse_native(text: str) -> NativeStats:
+    """The figures in the standard output of `arcmobile-run`; :class:`TargetError` if broken."""
+    try:
+        return NativeStats.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise _broken("arcmobile-run", text, error) from error
+
+
+def parse_python(text: str) -> PythonStats:
+    """The figures of the one sound in a file of `arcmobile generate --stats-json`.
+
+    Raises :class:`TargetError` if they are broken.
+    """
+    try:
+        records = _RECORDS.validate_json(text, strict=True)
+    except ValidationError as error:
+        raise _broken("arcmobile generate", text, error) from error
+    if len(records) != 1:
+        raise TargetError(f"arcmobile generate: stats of {len(records)} sounds, not of one")
+    return records[0]
+
+
+def _broken(runner: str, text: str, error: ValidationError) -> TargetError:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    shown = " ".join(text.split())[:60] or "nothing"
+    reason = f"{where}: {first['msg']}" if where else f"{first['msg']}; it begins: {shown}"
+    return TargetError(
+        f"{runner} printed stats that cannot be used ({reason}); "
+        "build it again from this version of arcmobile"
+    )

@@ -1,0 +1,30 @@
+"""Machines that can run a bundle: this one, an emulated Arm core, a board, a phone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from arcmobile.bench.targets.adb import AdbTarget
+from arcmobile.bench.targets.base import Target, TargetOptions
+from arcmobile.bench.targets.host import HostTarget
+from arcmobile.bench.targets.qemu import QemuTarget
+from arcmobile.bench.targets.ssh import SshTarget
+from arcmobile.runtime.errors import InputError
+
+TARGETS: Final[dict[str, type[Target]]] = {
+    target.kind: target for target in (HostTarget, QemuTarget, SshTarget, AdbTarget)
+}
+
+
+def make_target(kind: str, options: TargetOptions) -> Target:
+    """The target of that name, not opened yet.
+
+    Raises :class:`InputError` for an unknown name, and for options that mean nothing to it.
+    """
+    if kind not in TARGETS:
+        raise InputError(f"--target {kind}: unknown; known: {', '.join(TARGETS)}")
+    target = TARGETS[kind]
+    taken = {f"--{name.replace('_', '-')}" for name in target.takes}
+    if stray := [option for option in options.given() if option not in taken]:
+        raise InputError(f"{', '.join(stray)}: means nothing to --target {kind}; leave it out")
+    return target(options)

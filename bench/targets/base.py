@@ -1,0 +1,195 @@
+"""A target: a machine that can run a bundle and say how it fared.
+
+A new one is a subclass in a file of its own and a line in :data:`arcmobile.bench.targets.TARGETS`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Final, Literal, Self
+
+from arcmobile.bench.device_state import DeviceState, RunStates
+from arcmobile.bench.result import Environment
+from arcmobile.bench.runner_stats import NativeStats, PythonStats
+from arcmobile.runtime.bundle import Bundle
+from arcmobile.runtime.errors import InputError
+
+RunnerKind = Literal["native", "python"]
+NATIVE_BACKEND: Final = "executorch"
+DEFAULT_TIMEOUT: Final = 3600.0  # seconds; a full-size bundle under emulation takes its time
+
+
+def _ignore(line: str) -> None:
+    """Nobody wants to hear it."""
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """What the user chose; each target takes some of it (:attr:`Target.takes`).
+
+    Attributes:
+        native: folder of the built runner; ``None``: where the build puts it.
+        runner: ``auto``, ``native`` or ``python`` (host).
+        cpu: CPU model of the emulator, with features, e.g. ``max,sme=off`` (qemu).
+        serial: which phone (adb).
+        host: ``user@board`` or a name of the ssh configuration (ssh).
+        port, identity, ssh_config: as ssh's -p, -i and -F (ssh).
+        exec_prefix: a program and its arguments to start the runner with: ``taskset -c 4-7``.
+        device_folder: where on the device the scratch folder goes.
+        timeout: seconds one run may take.
+        warn: told, in one line, what the user should hear about.
+    """
+
+    native: Path | None = None
+    runner: str | None = None
+    cpu: str | None = None
+    serial: str | None = None
+    host: str | None = None
+    port: int | None = None
+    identity: Path | None = None
+    ssh_config: Path | None = None
+    exec_prefix: str | None = None
+    device_folder: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    warn: Callable[[str], None] = field(default=_ignore, compare=False)
+
+    def given(self) -> list[str]:
+        """The options that differ from their default, as named on the command line."""
+        return [
+            f"--{one.name.replace('_', '-')}"
+            for one in fields(self)
+            if one.compare and getattr(self, one.name) != one.default
+        ]
+
+    @property
+    def prefix(self) -> list[str]:
+        """The words of ``exec_prefix``; :class:`InputError` if a quote is left open."""
+        try:
+            return shlex.split(self.exec_prefix or "")
+        except ValueError as error:
+            raise InputError(f"--exec-prefix {self.exec_prefix}: {error}") from error
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One generation: the sound that is wanted, and the number of threads.
+
+    ``seconds`` of ``None`` is the longest the bundle makes. ``arguments`` go to the native runner
+    as they are (``--mark-stages``, ``--etdump PREFIX``).
+    """
+
+    prompt: str
+    seconds: float | None
+    steps: int
+    seed: int
+    threads: int
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run gave: the runner's figures, and the device's state around it."""
+
+    stats: PythonStats | NativeStats
+    states: RunStates
+
+
+class Target(ABC):
+    """A machine to run on; use it as a context manager: whatever happens, it is left as it was.
+
+    Methods raise :class:`~arcmobile.runtime.errors.TargetError` for a machine that is missing or
+    goes away and for a runner that fails, and :class:`InputError` for what the user can change.
+    """
+
+    kind: ClassVar[str]
+    takes: ClassVar[frozenset[str]]  # names of the options that mean something here
+    can_drop_cache: ClassVar[bool] = True  # whether a cold load can be had
+    is_phone: ClassVar[bool] = False  # has no fan: let it cool before each run
+
+    def __init__(self, options: TargetOptions) -> None:
+        self.options = options
+
+    @property
+    @abstractmethod
+    def runner(self) -> RunnerKind:
+        """What runs the bundle here; known once the bundle has been prepared."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Reaches the machine; may leave things on it that :meth:`close` takes away."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends what still runs there and removes every file; safe to call at any time."""
+
+    @abstractmethod
+    def prepare(self, bundle: Bundle) -> None:
+        """Brings runner and bundle to the machine, after checking that it can run them."""
+
+    @abstractmethod
+    def environment(self) -> Environment:
+        """What the machine is."""
+
+    @abstractmethod
+    def state(self) -> DeviceState:
+        """Temperatures, clocks and throttling at this moment."""
+
+    @abstractmethod
+    def run(self, request: RunRequest, *, cold: bool = False) -> RunRecord:
+        """Runs the prepared bundle in a fresh process; ``cold``: its files out of the page cache"""
+
+    @abstractmethod
+    def pull(self, name: str, destination: Path) -> None:
+        """Copies a file that the runner wrote to :attr:`results` to this machine."""
+
+    @property
+    @abstractmethod
+    def results(self) -> str:
+        """A folder on the machine where the runner may write files (``--etdump``)."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def check_native_backend(bundle: Bundle) -> None:
+    """The native runner knows one backend; :class:`InputError` for another."""
+    if (backend := bundle.manifest.backend) != NATIVE_BACKEND:
+        raise InputError(
+            f"{bundle.folder}: is for backend {backend}, the native runner runs {NATIVE_BACKEND} "
+            "only; export it for executorch, or measure it here with --target host --runner python"
+        )
+
+
+def generation_words(request: RunRequest) -> list[str]:
+    """The options that both runners share; the prompt is not among them."""
+    words = ["--steps", str(request.steps), "--seed", str(request.seed)]
+    if request.seconds is not None:
+        words += ["--seconds", repr(float(request.seconds))]
+    return [*words, "--threads", str(request.threads)]
+
+
+def emulator_of(words: Sequence[str]) -> str | None:
+    """The machine a QEMU user emulator among the words runs programs of; ``None``: no such."""
+    for word in words:
+        name = Path(word).name
+        if name.startswith("qemu-") and name != "qemu-":
+            return name.removeprefix("qemu-").removesuffix("-static")
+    return None

@@ -1,0 +1,198 @@
+"""`arcmobile bench instructions`: what a bundle executes on an Arm core, under emulation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.bar import Bar
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from arcmobile.bench.instructions import CountedRun
+    from arcmobile.bench.result import BenchResult, InstructionProfile
+    from arcmobile.runtime.bundle import Bundle
+    from arcmobile.runtime.request import GenerationRequest
+
+_SHORTEST_BAR = 4
+_HELP = """Count the instructions that a bundle executes on emulated Arm cores, by class and stage.
+
+Shows which int8 kernels are really used: SMMLA (i8mm), SDOT (dot product), SMOPA (SME) or none.
+Counts repeat, unlike times, so recipes can be compared on any machine. Needs no Arm device, but
+[bold]make native-arm64[/]. QEMU counts some 100 million instructions a second.
+
+Three kinds of core, one sampler step:
+
+    arcmobile bench instructions --bundle out/android --cpu max --cpu neoverse-n1
+    --cpu cortex-a53 --steps 1
+
+One core, counted twice to see that the counts repeat:
+
+    arcmobile bench instructions --bundle out/android --cpu max,sme=off --repeat 2
+"""
+
+
+def instructions(
+    bundle: Annotated[
+        Path, typer.Option("--bundle", "-b", help="Folder of a bundle for executorch.")
+    ],
+    cpu: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="CPU model of QEMU, with features after commas; repeat it for several. "
+            "Default: max,sme=off.",
+            show_default=False,
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="What to hear. Default: the benchmark's own.")
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Length. Default: the longest the bundle makes.", show_default=False),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Sampler steps, 1 to 64. Default: the bundle's (8).", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same counts.")] = 1,
+    repeat: Annotated[
+        int, typer.Option(min=1, help="Count so many times; exit 1 if counts differ by 0.1 %.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the counts to this JSON file.")
+    ] = None,
+    native: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the linux-arm64 runner. Default: where make puts it."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds one run may take.")] = 3600.0,
+) -> None:
+    from arcmobile.bench import instructions as counting
+    from arcmobile.bench.emulated_cpu import DEFAULT_CPU
+    from arcmobile.bench.measure import DEFAULT_PROMPT
+    from arcmobile.bench.targets.base import RunRequest, TargetOptions
+    from arcmobile.runtime.audio import check_output
+    from arcmobile.runtime.bundle import Bundle
+    from arcmobile.runtime.request import GenerationRequest, make_plan
+
+    if out is not None:
+        check_output(out, overwrite=True)
+    opened = Bundle.open(bundle)
+    request = GenerationRequest(prompt or DEFAULT_PROMPT, seconds, steps, seed)
+    plan = make_plan(request, opened.manifest)
+    asked = RunRequest(request.prompt, seconds, len(plan.times) - 1, plan.seed, threads=1)
+
+    console = Console()
+    runs: list[CountedRun] = []
+    differences = []
+    with Console(stderr=True).status("") as status:
+        for model in dict.fromkeys(cpu or [DEFAULT_CPU]):
+            repeats = []
+            for index in range(repeat):
+                status.update(f"counting as {model}, run {index + 1} of {repeat}")
+                options = TargetOptions(cpu=model, native=native, timeout=timeout)
+                repeats.append(counting.count_instructions(opened, asked, options))
+            runs.append(repeats[0])
+            differences.append(counting.largest_difference([one.profile for one in repeats]))
+
+    profiles = tuple(run.profile for run in runs)
+    for table in profile_tables(profiles, console.width):
+        console.print(table)
+    console.print(_legend(profiles))
+    if out is not None:
+        _result(opened, request, runs).write(out)
+        console.print(f"Counts: {out}")
+    if repeat > 1:
+        worst = max(differences, key=lambda one: one.ratio)
+        if not worst.ratio:
+            console.print(f"{repeat} runs of each: the same counts in all stages but finish")
+        else:
+            where = f"{worst.kind} in {worst.stage}"
+            console.print(f"{repeat} runs of each: they differ by {worst.ratio:.4%} ({where})")
+        if worst.ratio > counting.TOLERANCE:
+            raise typer.Exit(1)
+
+
+instructions.__doc__ = _HELP
+
+
+def _result(bundle: Bundle, request: GenerationRequest, runs: list[CountedRun]) -> BenchResult:
+    from arcmobile.bench.profile_result import profile_result
+
+    environment = runs[0].environment
+    if len(runs) > 1:
+        cpus = ", ".join(run.profile.cpu for run in runs)
+        environment = environment.model_copy(
+            update={"device": cpus, "cpu": f"{cpus}, emulated", "features": ()}
+        )
+    profiles = tuple(run.profile for run in runs)
+    return profile_result(bundle, request, runs[0].runner, environment, instructions=profiles)
+
+
+def profile_tables(profiles: tuple[InstructionProfile, ...], width: int) -> list[Table]:
+    """A table for each computing stage, classes by CPU, and one of all stages; in millions."""
+    from arcmobile.bench.runner_stats import STAGES
+
+    room = (width - 14) // len(profiles) - 14
+    bar = min(16, room) if room >= _SHORTEST_BAR else 0
+    tables = [_stage_table(stage, profiles, bar) for stage in STAGES]
+    totals = Table(title="All stages, millions of instructions", title_justify="left")
+    totals.add_column("")
+    for profile in profiles:
+        totals.add_column(profile.cpu, justify="right")
+    for stage in dict.fromkeys(name for profile in profiles for name in profile.stages):
+        totals.add_row(stage, *(_millions(profile.stages[stage].total) for profile in profiles))
+    totals.add_section()
+    sums = (sum(stage.total for stage in profile.stages.values()) for profile in profiles)
+    totals.add_row("total", *map(_millions, sums))
+    return [*tables, totals]
+
+
+def _stage_table(stage: str, profiles: tuple[InstructionProfile, ...], bar: int) -> Table:
+    from arcmobile.bench.instructions import CLASSES, float_kernels, int8_kernels
+
+    counts = [profile.stages[stage].classes for profile in profiles]
+    largest = max(max(classes.values()) for classes in counts) or 1
+    table = Table(title=f"{stage}, millions of instructions", title_justify="left")
+    table.add_column("")
+    for profile in profiles:
+        table.add_column(profile.cpu, min_width=bar + 9 if bar else None)
+    for kind in CLASSES:
+        if any(classes[kind] for classes in counts):
+            table.add_row(kind, *(_cell(classes[kind], largest, bar) for classes in counts))
+    table.add_section()
+    table.add_row("total", *(_cell(sum(classes.values()), 0, bar) for classes in counts))
+    table.add_row("int8", *map(int8_kernels, counts))
+    table.add_row("float", *map(float_kernels, counts))
+    return table
+
+
+def _legend(profiles: tuple[InstructionProfile, ...]) -> Table:
+    """What the classes are that were counted."""
+    from arcmobile.bench.instructions import CLASSES
+
+    legend = Table.grid(padding=(0, 2))
+    stages = [stage.classes for profile in profiles for stage in profile.stages.values()]
+    for kind, meaning in CLASSES.items():
+        if any(classes[kind] for classes in stages):
+            legend.add_row(kind, meaning)
+    return legend
+
+
+def _cell(count: int, largest: int, bar: int) -> Table:
+    """A number, and a bar beside it where there is room."""
+    cell = Table.grid(padding=(0, 1))
+    cell.add_column(justify="right", min_width=8)
+    cell.add_column()
+    if bar and largest:
+        cell.add_row(_millions(count), Bar(largest, 0, count, width=bar))
+    else:
+        cell.add_row(_millions(count))
+    return cell
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:,.2f}" if count else "-"

@@ -1,0 +1,140 @@
+"""`arcmobile bench operators`: which operators the time goes into, inside XNNPACK and outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from arcmobile.bench.result import OperatorProfile
+    from arcmobile.runtime.bundle import Bundle
+    from arcmobile.runtime.request import GenerationRequest
+
+    Profiles = tuple[OperatorProfile, ...]
+
+_HELP = """Trace each program of a bundle, operator by operator (ExecuTorch's ETDump).
+
+Shows the share of time inside XNNPACK, the slowest kinds of operator there, and those left outside.
+Tracing costs time of its own: read the shares, and take seconds from `bench run`.
+
+    arcmobile bench operators --bundle out/android --threads 1
+
+Traces that the native runner took elsewhere, on a phone for example:
+
+    arcmobile-run bundle "rain" --etdump traces/rain
+    arcmobile bench operators --etdump-dir traces
+"""
+
+
+def operators(
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", "-b", help="Folder of a bundle for executorch.")
+    ] = None,
+    etdump_dir: Annotated[
+        Path | None, typer.Option(help="Read the .etdp files in this folder, run nothing.")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="What to hear. Default: the benchmark's own.")
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Length. Default: the longest the bundle makes.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same input.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads. Default: all CPUs.", show_default=False)
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each program; the median counts.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="How many operators to show.")] = 10,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write all operators to this JSON file.")
+    ] = None,
+) -> None:
+    from arcmobile.bench.measure import DEFAULT_PROMPT
+    from arcmobile.bench.operators import profile_bundle, read_folder
+    from arcmobile.runtime.audio import check_output
+    from arcmobile.runtime.bundle import Bundle
+    from arcmobile.runtime.errors import InputError
+    from arcmobile.runtime.request import GenerationRequest
+
+    console = Console()
+    if (bundle is None) == (etdump_dir is None):
+        raise InputError("give either --bundle, to run it here, or --etdump-dir, to read traces")
+    if bundle is None:
+        assert etdump_dir is not None
+        if out is not None:
+            raise InputError(
+                "--out: a result tells what it was measured on, traces do not; leave it out"
+            )
+        show_profiles(read_folder(etdump_dir), top, console)
+        return
+    if out is not None:
+        check_output(out, overwrite=True)
+    opened = Bundle.open(bundle)
+    # One step: the DiT's first input is what it is traced on.
+    request = GenerationRequest(prompt or DEFAULT_PROMPT, seconds, steps=1, seed=seed)
+    with Console(stderr=True).status("tracing"):
+        profiles = profile_bundle(opened, request, threads=threads, runs=runs)
+    show_profiles(profiles, top, console)
+    if out is not None:
+        _write(opened, request, profiles, out)
+        console.print(f"All operators: {out}")
+
+
+operators.__doc__ = _HELP
+
+
+def _write(bundle: Bundle, request: GenerationRequest, profiles: Profiles, out: Path) -> None:
+    from importlib import metadata
+
+    from arcmobile.bench.profile_result import profile_result
+    from arcmobile.bench.result import RunnerFacts
+    from arcmobile.bench.targets.base import TargetOptions
+    from arcmobile.bench.targets.host import HostTarget
+
+    versions = {name: metadata.version(name) for name in ("arcmobile", "executorch")}
+    runner = RunnerFacts(kind="python", versions=versions)
+    with HostTarget(TargetOptions(runner="python")) as host:
+        environment = host.environment()
+    profile_result(bundle, request, runner, environment, operators=profiles).write(out)
+
+
+def show_profiles(profiles: Profiles, top: int, console: Console) -> None:
+    """Prints a table for each component: shares of time, inside the delegate and outside."""
+    for profile in profiles:
+        console.print(_table(profile, top))
+
+
+def _table(profile: OperatorProfile, top: int) -> Table:
+    inside = _share(profile.delegated, profile.total)
+    table = Table(
+        title=f"{profile.component}: {profile.total * 1e3:.2f} ms a call, {inside} inside XNNPACK",
+        title_justify="left",
+    )
+    table.add_column("operator")
+    for column in ("calls", "ms", "share"):
+        table.add_column(column, justify="right")
+    for delegated in (True, False):
+        group = [one for one in profile.operators if one.delegated is delegated]
+        if not group:
+            continue
+        table.add_section()
+        table.add_row(f"[bold]{'inside XNNPACK' if delegated else 'left outside'}[/]")
+        for one in group[:top]:
+            share = _share(one.seconds, profile.total)
+            table.add_row(f"  {one.name}", str(one.calls), f"{one.seconds * 1e3:.3f}", share)
+        if rest := group[top:]:
+            seconds = sum(one.seconds for one in rest)
+            calls = sum(one.calls for one in rest)
+            label = f"  {len(rest)} other kinds"
+            share = _share(seconds, profile.total)
+            table.add_row(label, str(calls), f"{seconds * 1e3:.3f}", share)
+    return table
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "-"

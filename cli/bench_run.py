@@ -1,0 +1,260 @@
+"""`arcmobile bench run`: measure a bundle on this machine, an emulated core, a board or a phone."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from arcmobile.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from arcmobile.bench.measure import Cooling, Report
+    from arcmobile.bench.result import BenchResult
+
+_HELP: Final = """Measure a bundle: time by stage, loading, memory; here, emulated, or on a device.
+
+Cold loads first, then warm-ups, then the repeats, each in a fresh process; the figures go to a
+JSON file (see: bench compare, bench report). Nothing stays on a device.
+
+This machine, three thread counts:
+
+    arcmobile bench run --bundle out/tiny-executorch-mobile --threads 1,2,4
+
+An emulated Cortex-A53 (its times are the emulator's):
+
+    arcmobile bench run --bundle out/tiny-executorch-mobile --target qemu --cpu cortex-a53
+
+A board on the network, on its big cores:
+
+    arcmobile bench run --bundle out/tiny-executorch-mobile --target ssh --host pi@board
+    --exec-prefix "taskset -c 2-3"
+
+A phone on USB (waits until it is cool, and says so if it throttles):
+
+    arcmobile bench run --bundle out/tiny-executorch-mobile --target adb --threads 1,4
+"""
+_TARGET_PANEL: Final = "Where"
+_SOUND_PANEL: Final = "What"
+_PROTOCOL_PANEL: Final = "How"
+
+
+def run(
+    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Folder of an exported bundle.")],
+    target: Annotated[
+        str, typer.Option("--target", "-t", help="host, qemu, ssh or adb.",
+                          rich_help_panel=_TARGET_PANEL)
+    ] = "host",
+    runner: Annotated[
+        str | None,
+        typer.Option(help="host: auto, native or python (any backend). Default: auto.",
+                     rich_help_panel=_TARGET_PANEL, show_default=False),
+    ] = None,
+    cpu: Annotated[
+        str | None,
+        typer.Option(help="qemu: neoverse-n1, cortex-a53 ... Default: max,sme=off (has i8mm).",
+                     rich_help_panel=_TARGET_PANEL, show_default=False),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="ssh: user@board, or a name of your ssh configuration.",
+                     rich_help_panel=_TARGET_PANEL),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="ssh: port.", rich_help_panel=_TARGET_PANEL)
+    ] = None,
+    identity: Annotated[
+        Path | None, typer.Option(help="ssh: private key file.", rich_help_panel=_TARGET_PANEL)
+    ] = None,
+    ssh_config: Annotated[
+        Path | None,
+        typer.Option(help="ssh: another configuration file.", rich_help_panel=_TARGET_PANEL),
+    ] = None,
+    serial: Annotated[
+        str | None,
+        typer.Option(help="adb: which phone (adb devices -l). Default: the only one.",
+                     rich_help_panel=_TARGET_PANEL, show_default=False),
+    ] = None,
+    native: Annotated[
+        Path | None,
+        typer.Option(help="Folder with arcmobile-run. Default: the one built for the target.",
+                     rich_help_panel=_TARGET_PANEL, show_default=False),
+    ] = None,
+    exec_prefix: Annotated[
+        str | None,
+        typer.Option(help='Start the runner through another program, e.g. "taskset -c 4-7".',
+                     rich_help_panel=_TARGET_PANEL),
+    ] = None,
+    device_folder: Annotated[
+        str | None,
+        typer.Option(help="ssh, adb: where the scratch folder goes on the device.",
+                     rich_help_panel=_TARGET_PANEL),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="What to hear.", rich_help_panel=_SOUND_PANEL, show_default=False),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Length. Default: the longest the bundle makes.",
+                     rich_help_panel=_SOUND_PANEL, show_default=False),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Sampler steps. Default: the bundle's (8).",
+                     rich_help_panel=_SOUND_PANEL, show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed.", rich_help_panel=_SOUND_PANEL)] = 1,
+    threads: Annotated[
+        str, typer.Option(help="Thread counts, e.g. 1,2,4.", rich_help_panel=_PROTOCOL_PANEL)
+    ] = "1",
+    warmup: Annotated[
+        int, typer.Option(min=0, help="Runs before the first that counts.",
+                          rich_help_panel=_PROTOCOL_PANEL)
+    ] = 1,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Runs that count.", rich_help_panel=_PROTOCOL_PANEL)
+    ] = 5,
+    cool_to: Annotated[
+        float | None,
+        typer.Option(help="Wait before each run until the CPU has at most this many °C. "
+                     "Default: 40 for adb, no waiting elsewhere.",
+                     rich_help_panel=_PROTOCOL_PANEL, show_default=False),
+    ] = None,
+    no_cool: Annotated[
+        bool, typer.Option("--no-cool", help="Never wait for the device to cool.",
+                           rich_help_panel=_PROTOCOL_PANEL)
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds one run may take. Default: 3600.",
+                     rich_help_panel=_PROTOCOL_PANEL, show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Result file. Default: out/bench/BUNDLE-DEVICE-DATE.json.",
+                     show_default=False),
+    ] = None,
+) -> None:  # fmt: skip
+    from arcmobile.bench.measure import DEFAULT_PROMPT, Protocol, measure
+    from arcmobile.bench.targets import make_target
+    from arcmobile.bench.targets.base import DEFAULT_TIMEOUT, TargetOptions
+    from arcmobile.cli.bench_tables import measurement_tables
+    from arcmobile.runtime.audio import check_output
+    from arcmobile.runtime.bundle import Bundle
+    from arcmobile.runtime.request import GenerationRequest
+
+    console = Console(stderr=True)
+    protocol = Protocol(_counts(threads), warmup, repeats)
+    opened = Bundle.open(bundle)
+    options = TargetOptions(
+        native=native,
+        runner=runner,
+        cpu=cpu,
+        serial=serial,
+        host=host,
+        port=port,
+        identity=identity,
+        ssh_config=ssh_config,
+        exec_prefix=exec_prefix,
+        device_folder=device_folder,
+        timeout=timeout or DEFAULT_TIMEOUT,
+        warn=lambda line: console.print(f"note: {line}", markup=False, highlight=False),
+    )
+    machine = make_target(target, options)
+    if out is not None:
+        check_output(out, overwrite=True)
+    request = GenerationRequest(
+        DEFAULT_PROMPT if prompt is None else prompt, seconds=seconds, steps=steps, seed=seed
+    )
+    cooling = _cooling(cool_to, no_cool=no_cool, phone=machine.is_phone)
+    with _stopped_by_signals(), _progress(console) as report:
+        result = measure(machine, opened, request, protocol, cooling=cooling, report=report)
+    path = out or _default_path(result)
+    result.write(path)
+    table_console = Console()
+    for table in measurement_tables(result):
+        table_console.print(table)
+    typer.echo(f"result: {path}")
+
+
+run.__doc__ = _HELP
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--threads {text}: give whole numbers, e.g. 1,2,4") from None
+
+
+def _cooling(celsius: float | None, *, no_cool: bool, phone: bool) -> Cooling | None:
+    from arcmobile.bench.measure import PHONE_COOL_CELSIUS, Cooling
+
+    if no_cool:
+        if celsius is not None:
+            raise InputError("--cool-to and --no-cool: give one of them")
+        return None
+    if celsius is None:
+        return Cooling(PHONE_COOL_CELSIUS) if phone else None
+    if not 0 < celsius < 150:
+        raise InputError(f"--cool-to {celsius:g}: give degrees Celsius, e.g. 40")
+    return Cooling(celsius)
+
+
+def _default_path(result: BenchResult) -> Path:
+    parts = (result.bundle.name, result.environment.target, result.environment.device)
+    name = "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-") for part in parts)
+    date = re.sub(r"[-:]|\+.*", "", result.created)
+    return Path("out") / "bench" / f"{name}-{date}.json"
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """A job that is cancelled ends like Ctrl-C: what runs is stopped and the device is cleaned."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Report]:
+    """A bar on a terminal; elsewhere a line for each run, as a log wants it."""
+    from arcmobile.bench.measure import Progress
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        *(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
+    )
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task("")
+        last = ""
+
+        def show(progress: Progress) -> None:
+            nonlocal last
+            bars.update(
+                task, description=progress.doing, completed=progress.done, total=progress.total
+            )
+            # A wait counts its seconds; a log hears of it once.
+            what = progress.doing.partition(":")[0]
+            if not console.is_terminal and what != last:
+                console.print(f"{progress.done}/{progress.total} {progress.doing}", markup=False)
+            last = what
+
+        yield show

@@ -1,0 +1,178 @@
+"""A phone, through a stand-in for adb that takes exactly the commands we mean to send."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import adb_stand_in
+import pytest
+import stand_ins
+from stand_ins import ODD_PROMPT, REQUEST, Dists, eventually, refused, run_once
+
+from arcmobile.bench.targets.adb import AdbTarget
+from arcmobile.bench.targets.base import TargetOptions
+from arcmobile.runtime.bundle import Bundle
+
+SERIAL = adb_stand_in.SERIAL
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.open(stand_ins.make_executorch_bundle(tmp_path_factory.mktemp("b") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def dists(tmp_path_factory: pytest.TempPathFactory) -> Dists:
+    return Dists(tmp_path_factory)
+
+
+@pytest.fixture
+def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> adb_stand_in.Phone:
+    made, path = adb_stand_in.install(tmp_path / "phone")
+    monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    return made
+
+
+@pytest.fixture
+def options(dists: Dists, phone: adb_stand_in.Phone) -> TargetOptions:
+    """A phone whose cores are emulated."""
+    sysroot = stand_ins.phone_sysroot(phone.folder / "sysroot")
+    prefix = f"qemu-aarch64 -L {sysroot}"
+    return TargetOptions(native=dists("android-arm64"), exec_prefix=prefix)
+
+
+def test_phone_protocol(
+    bundle: Bundle, options: TargetOptions, phone: adb_stand_in.Phone, tmp_path: Path
+) -> None:
+    target = AdbTarget(options)
+    with target:
+        target.prepare(bundle)
+        (scratch,) = phone.scratch
+        there = {str(path.relative_to(scratch)) for path in scratch.rglob("*") if path.is_file()}
+        arguments = ("--etdump", f"{target.results}/trace")
+        stats = target.run(replace(REQUEST, arguments=arguments)).stats
+        target.pull("trace.dit.etdp", tmp_path / "dit.etdp")
+        environment = target.environment()
+    assert there == {
+        *("runner/arcmobile-run", "runner/lib/libstand_in.so", "bundle/manifest.json"),
+        *(f"bundle/{record.file}" for record in bundle.manifest.files()),
+    }
+    assert stats.prompt == ODD_PROMPT
+    assert (tmp_path / "dit.etdp").read_text() == "trace"
+    assert phone.scratch == []
+
+    devices, guard, *rest = phone.commands
+    assert devices == ["devices", "-l"]
+    assert guard[:3] == ["-s", SERIAL, "shell"]
+    assert "mktemp -d" in guard[3]
+    assert "'" not in guard[3]
+    name = f"/data/local/tmp/{scratch.name}"
+    pushes = [command for command in rest if command[2] == "push"]
+    assert {command[-1] for command in pushes} == {
+        f"{name}/{folder}/" for folder in ("runner", "runner/lib", "bundle")
+    }
+    (run,) = [command[3] for command in rest if "--stats json" in command[3]]
+    assert f"{name}/runner/arcmobile-run --steps 3 --seed 7 --seconds 1.0 --threads 2" in run
+    pull = ["-s", SERIAL, "pull", f"{name}/results/trace.dit.etdp", str(tmp_path / "dit.etdp")]
+    assert pull in rest
+
+    assert environment.device == "Stand In 24"
+    assert environment.cpu == "Stand-in, emulated"
+    assert environment.system == "Android 15, Linux 6.1.75-android14"
+    assert environment.memory_bytes == 12_000_000 * 1024
+
+
+@pytest.mark.parametrize(
+    ("devices", "serial", "words"),
+    [
+        ("", None, ["no device"]),
+        (f"{SERIAL}\toffline usb:1\n", None, [SERIAL, "offline", "plug"]),
+        (f"{SERIAL}\tunauthorized usb:1\n", None, [SERIAL, "unauthorized", "allow"]),
+        (f"{SERIAL}\tno permissions (udev); see [x]\n", None, ["no permissions", "udev"]),
+        (f"{SERIAL}\tdevice model:A\nemulator-5554\tdevice model:B\n", None,
+         ["several devices", f"{SERIAL} (A)", "emulator-5554 (B)", "--serial"]),
+        (f"{SERIAL}\tdevice\n", "XYZ", ["--serial XYZ", "no such device"]),
+    ],
+)  # fmt: skip
+def test_no_clear_phone(
+    bundle: Bundle,
+    options: TargetOptions,
+    phone: adb_stand_in.Phone,
+    devices: str,
+    serial: str | None,
+    words: list[str],
+) -> None:
+    phone.set("devices", devices)
+    refused(AdbTarget(replace(options, serial=serial)), bundle, *words)
+    assert phone.commands == [["devices", "-l"]]
+
+
+def test_one_phone_of_several(
+    bundle: Bundle, options: TargetOptions, phone: adb_stand_in.Phone
+) -> None:
+    phone.set("devices", f"other\toffline\n{SERIAL}\tdevice model:A\n")
+    run_once(AdbTarget(replace(options, serial=SERIAL)), bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("free", "16000"), ["16 MB free in /data/local/tmp", "needed"]),
+        (("push_fault", "remote write failed: No space left on device"), ["no space left"]),
+        (("push_fault", "remote couldn't create file: Is a directory"), ["Is a directory"]),
+        (("unplug_on", "mkdir -p"), ["went away"]),
+    ],
+)
+def test_phone_that_cannot_take_the_files(
+    bundle: Bundle,
+    options: TargetOptions,
+    phone: adb_stand_in.Phone,
+    change: tuple[str, str],
+    words: list[str],
+) -> None:
+    phone.set(*change)
+    refused(AdbTarget(options), bundle, SERIAL, *words)
+    assert eventually(lambda: phone.scratch == [])
+
+
+def test_phone_of_another_abi(
+    bundle: Bundle, dists: Dists, options: TargetOptions, phone: adb_stand_in.Phone
+) -> None:
+    plain = replace(options, exec_prefix=None)
+    for dist in (dists("linux-arm64"), dists("host")):
+        refused(AdbTarget(replace(plain, native=dist)), bundle, "needs Android aarch64")
+    phone.set("props/ro.product.cpu.abi", "armeabi-v7a")
+    refused(AdbTarget(plain), bundle, "armeabi-v7a", "arm64-v8a")
+    assert not [command for command in phone.commands if command[2:3] == ["push"]]
+
+
+def test_phone_unplugged_during_a_run(
+    bundle: Bundle, options: TargetOptions, phone: adb_stand_in.Phone
+) -> None:
+    said: list[str] = []
+    phone.set("unplug_on", "--stats json")
+    target = AdbTarget(replace(options, warn=said.append))
+    request = replace(REQUEST, prompt="hang")
+    refused(target, bundle, SERIAL, "went away", "plug it in", request=request)
+    assert said == [] or "removes /data/local/tmp/arcmobile-" in said[0]
+    assert eventually(lambda: phone.scratch == [])
+    assert eventually(lambda: stand_ins.processes_with(str(phone.folder / "root")) == [])
+
+
+def test_adb_is_not_installed(
+    bundle: Bundle, options: TargetOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refused(AdbTarget(options), bundle, "adb is not installed", "apt-get install adb")
+
+
+def test_a_server_that_was_started_for_us_is_stopped(
+    bundle: Bundle, options: TargetOptions, phone: adb_stand_in.Phone
+) -> None:
+    phone.set("devices", "")
+    phone.set("no_server", "")
+    refused(AdbTarget(options), bundle, "no device")
+    assert phone.commands == [["devices", "-l"], ["kill-server"]]
