@@ -1,0 +1,151 @@
+"""Device profiles: what a CPU can do at most, one TOML file each in ``bench/devices``.
+
+To add a device, add a file; its name is the profile's. Every figure has a source in the file, and
+what no source gives is listed under ``assumed``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from arcmobile.runtime.errors import InputError
+
+# Kinds of multiply-accumulate instructions, by what sets their rate. ``int8_dot`` are SDOT and
+# VPDPBUSD, ``int8_mmla`` is SMMLA; ``fp32`` and ``fp16`` are FMLA.
+Instruction = Literal["fp32", "fp16", "int8_dot", "int8_mmla"]
+Outer = Literal["fp32", "fp16", "int8"]
+
+_SUFFIX: Final = ".toml"
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Cluster(_Record):
+    """Cores of one kind. ``macs_per_cycle`` is what one core issues at most, by instruction."""
+
+    core: str
+    count: int = Field(ge=1)
+    clock_ghz: _Positive
+    macs_per_cycle: dict[Instruction, Annotated[int, Field(ge=1)]]
+    bandwidth_gb_s: _Positive  # what one core draws from memory at most
+
+    @model_validator(mode="after")
+    def _computes_floats(self) -> Self:
+        if "fp32" not in self.macs_per_cycle:
+            raise ValueError(f"{self.core}: macs_per_cycle.fp32 is missing")
+        return self
+
+
+class MatrixUnit(_Record):
+    """Outer-product units (SME) that the cores share; the rates are of all of them together."""
+
+    name: str
+    gmacs: dict[Outer, _Positive]  # 10^9 multiply-accumulates per second
+
+
+class Memory(_Record):
+    """``bandwidth_gb_s`` is that of the interface, ``cache_mb`` the last cache before it."""
+
+    kind: str
+    bandwidth_gb_s: _Positive
+    cache_mb: _Positive
+
+
+class DeviceProfile(_Record):
+    """One device.
+
+    ``sustained_clock`` is the share of the stated clocks that remains after some seconds of load on
+    all threads; ``clusters`` go from the fastest core to the slowest, the order in which threads
+    are placed on them.
+    """
+
+    title: str
+    year: int = Field(ge=2010, le=2100)
+    chip: str
+    features: tuple[str, ...]  # ISA extensions as Linux names them
+    clusters: tuple[Cluster, ...] = Field(min_length=1)
+    matrix_unit: MatrixUnit | None = None
+    memory: Memory
+    sustained_clock: float = Field(gt=0, le=1)
+    default_threads: int = Field(ge=1)
+    source: tuple[str, ...] = Field(min_length=1)
+    assumed: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_the_threads(self) -> Self:
+        if self.default_threads > self.cores:
+            raise ValueError(f"default_threads {self.default_threads}, but {self.cores} cores")
+        return self
+
+    @property
+    def cores(self) -> int:
+        return sum(cluster.count for cluster in self.clusters)
+
+    def placed(self, threads: int) -> Iterator[Cluster]:
+        """The cluster of the core each thread runs on, fastest first.
+
+        Raises:
+            InputError: the device has fewer cores.
+        """
+        if not 1 <= threads <= self.cores:
+            raise InputError(f"--threads {threads}: {self.title} has {self.cores} cores")
+        cores = [cluster for cluster in self.clusters for _ in range(cluster.count)]
+        yield from cores[:threads]
+
+
+@dataclass(frozen=True)
+class NamedProfile:
+    name: str
+    profile: DeviceProfile
+
+
+def profile_names() -> tuple[str, ...]:
+    """Names of the profiles that come with the package, sorted."""
+    folder = resources.files("arcmobile.bench") / "devices"
+    files = (item.name for item in folder.iterdir())
+    return tuple(sorted(name.removesuffix(_SUFFIX) for name in files if name.endswith(_SUFFIX)))
+
+
+def load_profile(name: str) -> NamedProfile:
+    """A profile by name, or from a file of one's own (``./board.toml``).
+
+    Raises:
+        InputError: there is none of that name, or the file is no valid profile.
+    """
+    if name.endswith(_SUFFIX):
+        path = Path(name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise InputError(f"--device {name}: cannot be read ({reason})") from error
+        return NamedProfile(path.stem, parse_profile(text, name))
+    if name not in profile_names():
+        raise InputError(
+            f"--device {name}: unknown; choose one of {', '.join(profile_names())}, "
+            "or give a .toml file of your own"
+        )
+    file = resources.files("arcmobile.bench") / "devices" / f"{name}{_SUFFIX}"
+    return NamedProfile(name, parse_profile(file.read_text(encoding="utf-8"), file.name))
+
+
+def parse_profile(text: str, origin: str) -> DeviceProfile:
+    """A profile from TOML text; :class:`InputError` that names ``origin`` and the field."""
+    try:
+        return DeviceProfile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{origin}: not TOML ({error})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{origin}: {where}: {first['msg']}") from None

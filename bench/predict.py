@@ -1,0 +1,267 @@
+"""Prediction of the time a generation takes on a device that is not at hand: a roofline per stage.
+
+Two kinds of operators, run one after the other as XNNPACK does:
+
+* products (linear layers, attention, convolutions): multiply-accumulates over the rate of the
+  instructions its kernels use, or the weights and activations over the memory bandwidth, whichever
+  takes longer;
+* everything else (activations, norms, softmax, additions): one pass each over its tensors, at the
+  memory's pace where these do not fit the last cache.
+
+No program reaches the peaks of a device, so each is multiplied by a share. The shares are
+:data:`OPTIMISTIC`, what single kernels reach, and :data:`EXPECTED`, less by :data:`TYPICAL`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from arcmobile.bench.device_profiles import DeviceProfile, Instruction, NamedProfile, Outer
+from arcmobile.bench.workload import StageWork, Workload
+from arcmobile.runtime.bundle_schema import Arithmetic
+
+Kind = Literal["linear", "convolution"]
+_GIGA: Final = 1e9
+_MEGA: Final = 1e6
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of its peaks a device reaches.
+
+    ``simd`` of the vector instructions' rate, ``outer`` of the matrix unit's, ``bandwidth`` of the
+    memory's; ``cached_bytes_per_cycle`` is what a core streams through its caches. With
+    ``sustained``, clocks are those that remain under load.
+    """
+
+    simd: Mapping[tuple[Arithmetic, Kind], float]
+    outer: float
+    bandwidth: float
+    cached_bytes_per_cycle: float
+    sustained: bool
+
+    def times(self, factor: float) -> Shares:
+        """All shares times the factor, at sustained clocks."""
+        return Shares(
+            simd={kind: share * factor for kind, share in self.simd.items()},
+            outer=self.outer * factor,
+            bandwidth=self.bandwidth * factor,
+            cached_bytes_per_cycle=self.cached_bytes_per_cycle * factor,
+            sustained=True,
+        )
+
+
+# Measured with XNNPACK of ExecuTorch 1.5.1 on two Zen 4 cores at 3.7 GHz: linear layers 1024-4096-
+# 1024 of 257 rows reach 0.91 (fp32) and 0.83 (int8 dynamic) of the peak, (1, 7) convolutions of 512
+# channels 0.93 and 0.79. The matrix unit's and the memory's shares are assumed.
+OPTIMISTIC: Final = Shares(
+    simd={
+        ("fp32", "linear"): 0.91,
+        ("fp16", "linear"): 0.91,
+        ("int8", "linear"): 0.83,
+        ("fp32", "convolution"): 0.93,
+        ("fp16", "convolution"): 0.93,
+        ("int8", "convolution"): 0.79,
+    },
+    outer=0.85,
+    bandwidth=0.8,
+    cached_bytes_per_cycle=16,
+    sustained=False,
+)
+# Whole programs on devices with other things to do, with kernels that were not tuned for their
+# cores, on cores of different speed: taken as this part of what single kernels reach. A round
+# figure, not fitted; how far off it leads is what the published figures show.
+TYPICAL: Final = 0.7
+EXPECTED: Final = OPTIMISTIC.times(TYPICAL)
+
+# The kernels XNNPACK has for a product, best first: dynamic int8 convolutions have none with outer
+# products (symbols of the aarch64 library of ExecuTorch 1.5.1; `bench instructions` shows the same
+# on an emulated core with SME: SMOPA in the DiT, SMMLA in the decoder).
+_OUTER: Final[Mapping[tuple[Arithmetic, Kind], Outer]] = {
+    ("int8", "linear"): "int8",
+    ("fp16", "linear"): "fp16",
+    ("fp16", "convolution"): "fp16",
+    ("fp32", "linear"): "fp32",
+    ("fp32", "convolution"): "fp32",
+}
+_SIMD: Final[Mapping[Arithmetic, tuple[Instruction, ...]]] = {
+    "int8": ("int8_mmla", "int8_dot", "fp32"),
+    "fp16": ("fp16", "fp32"),
+    "fp32": ("fp32",),
+}
+
+
+# What people call the instructions, on Arm and on x86.
+_ARM_NAMES: Final[Mapping[Instruction, str]] = {
+    "fp32": "FMLA",
+    "fp16": "FMLA",
+    "int8_dot": "SDOT",
+    "int8_mmla": "SMMLA",
+}
+_X86_NAMES: Final[Mapping[Instruction, str]] = {
+    "fp32": "VFMADD",
+    "fp16": "VFMADD",
+    "int8_dot": "VPDPBUSD",
+    "int8_mmla": "",
+}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """10^9 multiply-accumulates per second at most, and the instructions that make them."""
+
+    gmacs: float
+    by: str
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Seconds of one stage, all calls: of its products, and of everything else.
+
+    ``bound`` says what the products wait for: ``compute`` or ``memory``. ``by`` names the
+    instructions of each kind of product, the most frequent first, e.g. ``{"int8 linear": "SMMLA"}``
+    """
+
+    name: str
+    calls: float
+    products: float
+    elementwise: float
+    bound: Literal["compute", "memory"]
+    by: Mapping[str, str]
+
+    @property
+    def seconds(self) -> float:
+        return self.products + self.elementwise
+
+    @property
+    def call(self) -> float:
+        return self.seconds / self.calls
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """All stages; loading is not included."""
+
+    stages: tuple[StageTime, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def first_audio(self) -> float:
+        """Until the first decoder window is done."""
+        *before, decoder = self.stages
+        return sum(stage.seconds for stage in before) + decoder.call
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A workload on a device: ``expected``, and ``optimistic`` as the least that is possible."""
+
+    device: NamedProfile
+    threads: int
+    workload: Workload
+    expected: Estimate
+    optimistic: Estimate
+
+
+def predict(
+    workload: Workload, device: NamedProfile, threads: int | None = None, *, outer: bool = True
+) -> Prediction:
+    """Time of a workload on a device.
+
+    Args:
+        threads: None for the profile's default; they take the fastest cores.
+        outer: whether the matrix unit is used where there is one.
+
+    Raises:
+        InputError: the device has fewer cores than threads.
+    """
+    count = device.profile.default_threads if threads is None else threads
+    estimates = [
+        Estimate(
+            tuple(_stage(stage, device.profile, count, shares, outer) for stage in workload.stages)
+        )
+        for shares in (EXPECTED, OPTIMISTIC)
+    ]
+    return Prediction(device, count, workload, *estimates)
+
+
+def rate(
+    device: DeviceProfile, arithmetic: Arithmetic, kind: Kind, threads: int, outer: bool = True
+) -> Rate:
+    """The peak of a kind of product on the threads' cores, at the stated clocks."""
+    unit, product = device.matrix_unit, _OUTER.get((arithmetic, kind))
+    if outer and unit is not None and product is not None and product in unit.gmacs:
+        return Rate(unit.gmacs[product], unit.name)
+    names = _ARM_NAMES if "asimd" in device.features else _X86_NAMES
+    total, used = 0.0, []
+    for cluster in device.placed(threads):
+        best = next(i for i in _SIMD[arithmetic] if i in cluster.macs_per_cycle)
+        total += cluster.clock_ghz * cluster.macs_per_cycle[best]
+        used.append(names[best])
+    return Rate(total, " + ".join(dict.fromkeys(used)))
+
+
+def bandwidth(device: DeviceProfile, threads: int) -> float:
+    """Bytes per second the threads' cores draw from memory at most."""
+    cores = sum(cluster.bandwidth_gb_s for cluster in device.placed(threads))
+    return min(cores, device.memory.bandwidth_gb_s) * _GIGA
+
+
+def _stage(
+    stage: StageWork, device: DeviceProfile, threads: int, shares: Shares, outer: bool
+) -> StageTime:
+    work = stage.work
+    clock = device.sustained_clock if shares.sustained else 1.0
+    kinds: tuple[tuple[Kind, Mapping[Arithmetic, int]], ...] = (
+        ("linear", work.linear_macs),
+        ("convolution", work.convolution_macs),
+    )
+    products = [(count, a, kind) for kind, macs in kinds for a, count in macs.items() if count]
+    compute, by = 0.0, {}
+    for count, arithmetic, kind in sorted(products, reverse=True):
+        peak = rate(device, arithmetic, kind, threads, outer)
+        simd = device.matrix_unit is None or peak.by != device.matrix_unit.name
+        share = shares.simd[arithmetic, kind] if simd else shares.outer
+        compute += count / (peak.gmacs * _GIGA * share * clock)
+        by[f"{arithmetic} {kind}"] = peak.by
+    memory = bandwidth(device, threads) * shares.bandwidth
+    cached = work.largest_bytes <= device.memory.cache_mb * _MEGA
+    traffic = (stage.weight_bytes + (0 if cached else work.product_bytes)) / memory
+    cores = sum(cluster.clock_ghz for cluster in device.placed(threads)) * clock * _GIGA
+    passing = min(cores * shares.cached_bytes_per_cycle, memory if not cached else float("inf"))
+    return StageTime(
+        name=stage.name,
+        calls=stage.calls,
+        products=stage.calls * max(compute, traffic),
+        elementwise=stage.calls * work.elementwise_bytes / passing,
+        bound="compute" if compute >= traffic else "memory",
+        by=by,
+    )
+
+
+def assumptions(one: Prediction) -> list[str]:
+    """What a prediction takes for granted, in sentences."""
+    profile, shares = one.device.profile, sorted(OPTIMISTIC.simd.values())
+    lines = [
+        f"at best {_percent(shares[0])} to {_percent(shares[-1])} of the instructions' peak "
+        "(single XNNPACK kernels, measured on another machine) and "
+        f"{_percent(OPTIMISTIC.bandwidth)} of the memory's; expected: {TYPICAL:g} times that",
+        "operators run one after the other; all but products pass over their tensors once",
+    ]
+    if profile.matrix_unit is not None:
+        lines.append(
+            f"{profile.matrix_unit.name}: {_percent(OPTIMISTIC.outer)} of its peak at best; "
+            "XNNPACK has no such kernels for dynamic int8 convolutions"
+        )
+    if one.workload.backend == "onnx":
+        lines.append("kernels are XNNPACK's; ONNX Runtime has others")
+    return [*lines, *profile.assumed]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -1,0 +1,41 @@
+"""The report: one self-contained HTML page from one or several results.
+
+:mod:`arcmobile.bench.report_page` says what stands on the page, ``report.html.j2`` how it looks.
+Results may come from anywhere, so the template escapes every word of them, and the page loads
+nothing and runs no script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from arcmobile.bench.prediction_record import PredictionRecord
+from arcmobile.bench.report_page import build_page
+from arcmobile.bench.result import BenchResult
+from arcmobile.runtime.output_file import write_text_file
+
+
+def render(results: Sequence[BenchResult], predictions: Sequence[PredictionRecord] = ()) -> str:
+    """The page as HTML text.
+
+    Args:
+        results: one or more; with several, the page compares them.
+        predictions: shown next to the measurements.
+    """
+    templates = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files("arcmobile.bench") / "report.html.j2"
+    template = templates.from_string(source.read_text(encoding="utf-8"))
+    return template.render(page=build_page(results, predictions))
+
+
+def write_report(
+    path: Path, results: Sequence[BenchResult], predictions: Sequence[PredictionRecord] = ()
+) -> None:
+    """Writes the page whole or not at all; :class:`OutputError`."""
+    write_text_file(path, render(results, predictions), option="--out")
