@@ -31,7 +31,26 @@ def render(results: Sequence[BenchResult], predictions: Sequence[PredictionRecor
     )
     source = resources.files("arcmobile.bench") / "report.html.j2"
     template = templates.from_string(source.read_text(encoding="utf-8"))
-    return template.render(page=build_page(results, predictions))
+    return template.render(page=build_page(with_profiles(results), predictions))
+
+
+def with_profiles(results: Sequence[BenchResult]) -> list[BenchResult]:
+    """Profiles without timings joined to the first timed result of the same bundle and sound."""
+    timed = [one for one in results if one.measurements]
+    alone = []
+    for profile in (one for one in results if not one.measurements):
+        for index, one in enumerate(timed):
+            if (one.bundle.digest, one.request) == (profile.bundle.digest, profile.request):
+                timed[index] = one.model_copy(
+                    update={
+                        "instructions": (*one.instructions, *profile.instructions),
+                        "operators": (*one.operators, *profile.operators),
+                    }
+                )
+                break
+        else:
+            alone.append(profile)
+    return [*timed, *alone]
 
 
 def write_report(

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from arcmobile.bench import charts, prediction_record
-from arcmobile.bench.report import render
+from arcmobile.bench.report import render, with_profiles
 from arcmobile.bench.report_page import build_page
 from arcmobile.bench.result import BenchResult
 from arcmobile.cli.main import app
@@ -221,6 +221,20 @@ def test_several_results_stand_side_by_side() -> None:
     assert [bar.label for bar in page.comparisons[-1].chart.bars] == ["A", "B", "C"]
     text = parse(render([result(), phone, emulated])).text
     assert "Emulated, so only its size is compared: C" in text
+
+
+def test_profiles_join_the_timings_of_the_same_bundle_and_sound() -> None:
+    timed = result(instructions=[], operators=[])
+    profile = result(measurements=[])
+    assert with_profiles([profile, timed]) == [
+        timed.model_copy(
+            update={"instructions": profile.instructions, "operators": profile.operators}
+        )
+    ]
+    of_another = profile.model_copy(
+        update={"bundle": profile.bundle.model_copy(update={"digest": "0" * 64})}
+    )
+    assert with_profiles([timed, of_another]) == [timed, of_another]
 
 
 def prediction(path: Path) -> prediction_record.PredictionRecord:

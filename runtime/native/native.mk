@@ -8,6 +8,9 @@ NATIVE_SOURCES := $(NATIVE)/sources
 SENTENCEPIECE_SOURCE := $(NATIVE_SOURCES)/.sentencepiece
 EXECUTORCH_ARM64 := $(NATIVE_SOURCES)/.executorch-arm64
 BENCH ?= out/bench
+# One core, and all of them.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+THREADS ?= $(if $(filter 1,$(CORES)),1,1,$(CORES))
 PLUGIN := $(NATIVE)/plugin/libinstructions.so
 
 ##@ Run on Arm
@@ -22,7 +25,7 @@ native-android: $(INSTALLED_EXPORT) $(SENTENCEPIECE_SOURCE) ## Build it for phon
 	@$(call build_native,android-arm64)
 
 bench: native $(BUNDLE)/manifest.json ## Time a bundle on this machine, with a report (BUNDLE=...)
-	@$(ARCMOBILE) bench run --bundle "$(BUNDLE)" --target host --out $(BENCH)/host.json
+	@$(ARCMOBILE) bench run --bundle "$(BUNDLE)" --target host --threads $(THREADS) --out $(BENCH)/host.json
 	@$(ARCMOBILE) bench report $(BENCH)/host.json --out $(BENCH)/host.html
 
 bench-qemu: native-arm64 $(BUNDLE)/manifest.json ## Run a bundle on emulated Arm and count its instructions
