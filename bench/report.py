@@ -35,12 +35,16 @@ def render(results: Sequence[BenchResult], predictions: Sequence[PredictionRecor
 
 
 def with_profiles(results: Sequence[BenchResult]) -> list[BenchResult]:
-    """Profiles without timings joined to the first timed result of the same bundle and sound."""
+    """Profiles without timings joined to the first timed result of the same bundle.
+
+    Instructions are those of a whole sound, so that has to be the same; operators are of one call.
+    """
     timed = [one for one in results if one.measurements]
     alone = []
     for profile in (one for one in results if not one.measurements):
         for index, one in enumerate(timed):
-            if (one.bundle.digest, one.request) == (profile.bundle.digest, profile.request):
+            same_sound = one.request == profile.request or not profile.instructions
+            if one.bundle.digest == profile.bundle.digest and same_sound:
                 timed[index] = one.model_copy(
                     update={
                         "instructions": (*one.instructions, *profile.instructions),

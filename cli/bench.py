@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from arcmobile.cli.bench_baseline import baseline
 from arcmobile.cli.bench_compare import compare
 from arcmobile.cli.bench_instructions import instructions
 from arcmobile.cli.bench_operators import operators
@@ -24,6 +25,7 @@ def _group() -> None:
 
 
 bench_app.command("run")(run)
+bench_app.command("baseline")(baseline)
 bench_app.command("report")(report)
 bench_app.command("predict")(predict)
 bench_app.command("compare")(compare)

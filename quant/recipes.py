@@ -92,6 +92,11 @@ _DECLARED = (
         ),
         float_precision=Precision.FP16,
     ),
+    Recipe(
+        "published",
+        "what is published for this model on phones: int8 DiT, float32 elsewhere; to compare with",
+        {**_everywhere(Precision.FP32), Part.DIT: Precision.INT8_DYNAMIC},
+    ),
 )
 
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _DECLARED}

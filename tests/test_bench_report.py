@@ -235,6 +235,11 @@ def test_profiles_join_the_timings_of_the_same_bundle_and_sound() -> None:
         update={"bundle": profile.bundle.model_copy(update={"digest": "0" * 64})}
     )
     assert with_profiles([timed, of_another]) == [timed, of_another]
+    shorter = profile.request.model_copy(update={"steps": 1})
+    counted = profile.model_copy(update={"request": shorter, "operators": ()})
+    assert with_profiles([timed, counted]) == [timed, counted]
+    traced = profile.model_copy(update={"request": shorter, "instructions": ()})
+    assert with_profiles([timed, traced])[0].operators == traced.operators
 
 
 def prediction(path: Path) -> prediction_record.PredictionRecord:
