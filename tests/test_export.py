@@ -27,6 +27,7 @@ WHOLE_CHAIN_SNR_DB = {
     "int8-weight-only": 20.0,
     "int8-dynamic": 12.0,
     "mobile": 12.0,
+    "published": 12.0,
 }
 
 REQUEST = GenerationRequest(prompt="soft rain on a tin roof", seed=11)
@@ -58,7 +59,7 @@ def test_every_recipe_and_backend_makes_the_reference_sound(
     counted = [e.work for c in bundle.manifest.components.values() for e in c.entries]
     assert all(work is not None and sum(work.macs.values()) > 0 for work in counted)
     in_int8 = any(work is not None and "int8" in work.macs for work in counted)
-    assert in_int8 == (recipe in ("int8-dynamic", "mobile"))
+    assert in_int8 == (Precision.INT8_DYNAMIC in RECIPES[recipe].precisions.values())
     with Pipeline.open(bundle) as pipeline:
         result = pipeline.generate(REQUEST)
     assert result.audio.shape == reference.audio.shape

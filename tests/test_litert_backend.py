@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
+import lowering
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -14,9 +15,9 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_quantizer.utils import tfl_flatbuffer_utils
 from torch import Tensor, nn
 
-from arcmobile.export.backends.base import LoweringEntry, LoweringSummary
+from arcmobile.export.backends.base import LoweringEntry
 from arcmobile.export.backends.litert import BACKEND
-from arcmobile.quant.plan import expected_bytes, quantizable_layers
+from arcmobile.quant.plan import expected_bytes
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime.errors import ExportError
 
@@ -31,22 +32,8 @@ BARS = {
 }
 
 
-def snr(reference: Tensor, other: Array) -> float:
-    wanted = reference.detach().double().numpy()
-    noise = np.square(wanted - other).sum()
-    return float(10 * np.log10(np.square(wanted).sum() / max(noise, 1e-30)))
-
-
-def plan_of(module: nn.Module, precision: Precision) -> dict[str, Precision]:
-    return {name: BACKEND.effective(layer, precision) for name, layer in quantizable_layers(module)}
-
-
-def lower(
-    module: nn.Module, plan: dict[str, Precision], entries: list[LoweringEntry], path: Path
-) -> LoweringSummary:
-    return BACKEND.lower(
-        copy.deepcopy(module), plan, tuple(entries), path, report=lambda line: None
-    )
+plan_of = partial(lowering.plan_of, BACKEND)
+lower = partial(lowering.lower, BACKEND)
 
 
 def weight_types(path: Path) -> dict[tuple[int, ...], set[str]]:
@@ -66,7 +53,7 @@ def check(path: Path, entry: LoweringEntry, wanted: Tensor, bar: float) -> Inter
     assert list(runner.get_input_details()) == sorted(entry.inputs)
     outputs = runner(**{name: tensor.numpy() for name, tensor in entry.inputs.items()})
     assert sorted(outputs) == sorted(entry.outputs)
-    assert snr(wanted, outputs[entry.outputs[0]]) > bar
+    assert lowering.snr(wanted, outputs[entry.outputs[0]]) > bar
     return interpreter
 
 
@@ -187,7 +174,7 @@ def test_layers_are_told_apart_by_their_weights(chosen: tuple[str, ...], tmp_pat
     outputs = runner(x=entry.inputs["x"].numpy())
     with torch.no_grad():
         for name, wanted in zip(names, module(entry.inputs["x"]), strict=True):
-            assert (snr(wanted, outputs[name]) < 60) == (name in chosen)
+            assert (lowering.snr(wanted, outputs[name]) < 60) == (name in chosen)
 
 
 class Unused(nn.Module):

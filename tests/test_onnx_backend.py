@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
+from functools import partial
 from pathlib import Path
 
+import lowering
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -13,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from arcmobile.export.backends.base import LoweringEntry, LoweringSummary
+from arcmobile.export.backends.base import LoweringEntry
 from arcmobile.export.backends.onnx import BACKEND
 from arcmobile.export.checkpoint import CheckpointFolder
 from arcmobile.quant.layers import quantize_per_channel
@@ -33,22 +34,8 @@ ALL_OFF = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
 ALL_ON = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 
 
-def snr(reference: Tensor, other: Array) -> float:
-    wanted = reference.detach().double().numpy()
-    noise = np.square(wanted - other).sum()
-    return float(10 * np.log10(np.square(wanted).sum() / max(noise, 1e-30)))
-
-
-def plan_of(module: nn.Module, precision: Precision) -> dict[str, Precision]:
-    return {name: BACKEND.effective(layer, precision) for name, layer in quantizable_layers(module)}
-
-
-def lower(
-    module: nn.Module, plan: dict[str, Precision], entries: list[LoweringEntry], path: Path
-) -> LoweringSummary:
-    return BACKEND.lower(
-        copy.deepcopy(module), plan, tuple(entries), path, report=lambda line: None
-    )
+plan_of = partial(lowering.plan_of, BACKEND)
+lower = partial(lowering.lower, BACKEND)
 
 
 def run(
@@ -138,7 +125,7 @@ def test_every_precision_is_stored_and_computed_as_planned(
     with torch.no_grad():
         wanted = module(*inputs.values())
     for level in (ALL_OFF, ALL_ON):
-        assert snr(wanted, run(path, inputs, level)[0]) > BARS[precision]
+        assert lowering.snr(wanted, run(path, inputs, level)[0]) > BARS[precision]
 
 
 def test_dynamic_linear_is_exactly_row_wise_quantization(tmp_path: Path) -> None:
@@ -164,9 +151,9 @@ def test_dynamic_linear_is_exactly_row_wise_quantization(tmp_path: Path) -> None
     for level in (ALL_OFF, ALL_ON):
         out = run(path, {"x": x}, level)[0]
         # A value on the edge between two codes may fall on either side: few, and one step apart.
-        assert snr(wanted.float(), out) > 60
+        assert lowering.snr(wanted.float(), out) > 60
         quiet = [token for token in range(33) if token not in (5, 6)]
-        assert snr(exact[:, quiet].float(), out[:, quiet]) > 35
+        assert lowering.snr(exact[:, quiet].float(), out[:, quiet]) > 35
         assert np.isfinite(out[0, 6]).all()
 
 
@@ -202,7 +189,7 @@ def test_layers_that_share_an_input_quantize_it_once(
     for entry, velocity in zip(entries, wanted, strict=True):
         out = run(path, dict(entry.inputs))[0]
         assert out.shape == velocity.shape
-        assert snr(velocity, out) > BARS[Precision.INT8_DYNAMIC]
+        assert lowering.snr(velocity, out) > BARS[Precision.INT8_DYNAMIC]
 
 
 def test_lengths_share_one_graph_also_where_the_input_is_audio(tmp_path: Path) -> None:
@@ -216,7 +203,7 @@ def test_lengths_share_one_graph_also_where_the_input_is_audio(tmp_path: Path) -
     for entry in entries:
         with torch.no_grad():
             wanted = module(*entry.inputs.values())
-        assert snr(wanted, run(path, dict(entry.inputs))[0]) > 100
+        assert lowering.snr(wanted, run(path, dict(entry.inputs))[0]) > 100
 
 
 def test_lengths_that_are_no_multiples_are_refused(tmp_path: Path) -> None:

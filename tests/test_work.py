@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
+from importlib import resources
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arcmobile.bench.workload import STAGES, load_model
-from arcmobile.export.backends import get_backend
-from arcmobile.export.backends.base import LoweringEntry
-from arcmobile.export.checkpoint import CheckpointFolder
-from arcmobile.export.model.config import ModelConfig, T5Config
-from arcmobile.export.model.primitives import ONNX, NetworkForm, attention
-from arcmobile.export.pipeline import component_plan
-from arcmobile.export.presets import PRESETS
-from arcmobile.export.programs import (
-    ExampleInputs,
-    component_entries,
-    network_outputs,
-    plan_frames,
-)
+from arcmobile.bench.workload import load_model
+from arcmobile.export.model.primitives import ONNX, attention
+from arcmobile.export.model_counts import PresetCounts, counts_file
 from arcmobile.export.work import WorkCounter
-from arcmobile.quant.plan import expected_bytes
 from arcmobile.quant.precision import Precision
-from arcmobile.quant.recipes import RECIPES
 from arcmobile.runtime.bundle import Work
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
+from arcmobile.runtime.tensors import DECODER, DIT
 
 FLOAT = 4
 
@@ -122,44 +108,12 @@ def test_hooks_are_gone_afterwards() -> None:
     assert not layer._forward_pre_hooks
 
 
-class FullSize:
-    """The networks of Stable Audio Open Small as shapes without values."""
-
-    def __init__(self) -> None:
-        preset, nowhere = PRESETS["sao-small"], Path("nowhere")
-        config = ModelConfig.model_validate(preset.model_config())
-        text_config = T5Config.model_validate(preset.text_config(1000))
-        self.folder = CheckpointFolder(nowhere, nowhere, nowhere, nowhere, config, text_config)
-        self.frames = plan_frames(config)
-        tokens = config.conditioning.text.config.max_length
-        ids = torch.zeros(1, tokens, dtype=torch.int32)
-        self.examples = ExampleInputs(
-            {"input_ids": ids, "attention_mask": torch.ones(1, tokens)}, {}
-        )
-
-    def entries(self, component: str) -> list[LoweringEntry]:
-        if component == DIT and not self.examples.conditioning:
-            network = self.folder.build_empty(CONDITIONER, ONNX)
-            found = network_outputs(network, self.entries(CONDITIONER)[0])
-            self.examples = replace(self.examples, conditioning=found)
-        return component_entries(component, self.folder.config, self.frames, self.examples)
-
-    def counted(self, component: str, form: NetworkForm, recipe: str) -> tuple[Work, int]:
-        """Work of the largest entry, and bytes of weights."""
-        network = self.folder.build_empty(component, form)
-        plan = component_plan(component, network, RECIPES[recipe], get_backend("executorch"))
-        largest = self.entries(component)[-1]
-        with WorkCounter(network, plan) as counter:
-            network_outputs(network, largest)
-        return counter.work(), expected_bytes(network, plan)
-
-
 @pytest.fixture(scope="module")
-def full_size() -> FullSize:
-    return FullSize()
+def full_size() -> PresetCounts:
+    return PresetCounts()
 
 
-def test_full_size_model_takes_what_was_measured(full_size: FullSize) -> None:
+def test_full_size_model_takes_what_was_measured(full_size: PresetCounts) -> None:
     step, _ = full_size.counted(DIT, ONNX, "fp32")
     assert 2 * sum(step.macs.values()) == pytest.approx(159e9, rel=0.02)
     decoder, _ = full_size.counted(DECODER, ONNX, "fp32")
@@ -167,13 +121,8 @@ def test_full_size_model_takes_what_was_measured(full_size: FullSize) -> None:
     assert per_frame == pytest.approx(5e9, rel=0.02)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_stored_counts_are_those_of_the_networks(full_size: FullSize, recipe: str) -> None:
-    """``bench/models/sao-small.toml``, from which predictions without a bundle are made."""
-    stored = load_model("sao-small")
-    assert (stored.frames, stored.window) == (full_size.frames.counts[-1], full_size.frames.window)
-    assert stored.context == full_size.frames.context
-    form = get_backend(stored.backend).form
-    for component in STAGES:
-        counts = stored.recipes[recipe][component]
-        assert (counts.work(), counts.bytes) == full_size.counted(component, form, recipe)
+def test_stored_counts_are_those_of_the_networks(full_size: PresetCounts) -> None:
+    """If not: ``python -m arcmobile.export.model_counts > bench/models/sao-small.toml``."""
+    stored = resources.files("arcmobile.bench") / "models" / "sao-small.toml"
+    written = counts_file(load_model("sao-small").title, full_size)
+    assert stored.read_text(encoding="utf-8") == written
