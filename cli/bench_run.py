@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -176,7 +175,7 @@ def run(
         DEFAULT_PROMPT if prompt is None else prompt, seconds=seconds, steps=steps, seed=seed
     )
     cooling = _cooling(cool_to, no_cool=no_cool, phone=machine.is_phone)
-    with _stopped_by_signals(), _progress(console) as report:
+    with _progress(console) as report:
         result = measure(machine, opened, request, protocol, cooling=cooling, report=report)
     path = out or _default_path(result)
     result.write(path)
@@ -215,22 +214,6 @@ def _default_path(result: BenchResult) -> Path:
     name = "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-") for part in parts)
     date = re.sub(r"[-:]|\+.*", "", result.created)
     return Path("out") / "bench" / f"{name}-{date}.json"
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """A job that is cancelled ends like Ctrl-C: what runs is stopped and the device is cleaned."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 A command's module is imported when the command runs, so that `--help` stays quick and a missing
 extra costs one line instead of the whole program. Exit codes: 0 done, 1 a check found something,
-2 a mistake the user can mend, 130 stopped by Ctrl-C.
+2 a mistake the user can mend, 130 stopped (Ctrl-C, SIGTERM, SIGHUP).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from arcmobile.cli.stop_signals import stopped_by_signals
 from arcmobile.runtime.errors import ArcMobileError
 
 EXIT_MISTAKE = 2
@@ -122,7 +123,8 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         verbose = bool(ctx.params.get("verbose"))
         try:
-            return super().invoke(ctx)
+            with stopped_by_signals():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             _say("stopped", verbose)
             raise typer.Exit(EXIT_STOPPED) from None
