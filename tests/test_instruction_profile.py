@@ -11,7 +11,7 @@ import pytest
 from native_binaries import EMULATOR, I8MM_CPU, NATIVE, require
 from typer.testing import CliRunner
 
-from arcmobile.bench.emulated_cpu import cpu_files
+from arcmobile.bench.emulated_cpu import DEFAULT_CPU, cpu_files, has_wrong_smopa
 from arcmobile.bench.instructions import (
     CLASSES,
     FINISH,
@@ -319,3 +319,17 @@ def test_command_refuses(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TargetError, match="apt"):
         count_instructions(Bundle.open(bundle), REQUEST, TargetOptions())
+
+
+@pytest.mark.parametrize(
+    ("cpu", "version", "wrong"),
+    [
+        ("max", "qemu-aarch64 version 7.2.22 (Debian 1:7.2+dfsg-7)", True),
+        ("max,sve=off", "qemu-aarch64 version 8.2.0", True),
+        ("max", "qemu-aarch64 version 9.0.0", False),
+        (DEFAULT_CPU, "qemu-aarch64 version 7.2.22", False),
+        ("neoverse-n1", "qemu-aarch64 version 7.2.22", False),
+    ],
+)
+def test_wrong_outer_products_are_known(cpu: str, version: str, wrong: bool) -> None:
+    assert has_wrong_smopa(cpu, version) is wrong
