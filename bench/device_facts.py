@@ -102,7 +102,7 @@ def parse_facts(sections: Sections) -> DeviceFacts:
     governors = {text for path, text in sections.items() if path.endswith("scaling_governor")}
     return DeviceFacts(
         machine=machine,
-        cpu=_cpu_name(cpuinfo, sections.get("getprop ro.soc.model", "")) or machine,
+        cpu=cpu_name(cpuinfo, sections.get("getprop ro.soc.model", "")) or machine,
         features=_features(cpuinfo),
         cores=max(1, len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE))),
         memory_bytes=_memory(sections.get("/proc/meminfo", "")),
@@ -118,7 +118,7 @@ def machine_name(text: str) -> str:
     return _MACHINES.get(text, text)
 
 
-def _cpu_name(cpuinfo: str, soc: str) -> str:
+def cpu_name(cpuinfo: str, soc: str = "") -> str:
     """The name the CPU gives itself; for Arm its cores, as in ``SM8650: 2x Cortex-A520 + ...``."""
     if match := re.search(r"^model name\s*:\s*(\S.*)$", cpuinfo, re.MULTILINE):
         return match[1].strip()

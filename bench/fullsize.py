@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from arcmobile.bench.device_facts import cpu_name
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.engine import ENGINES, available_cpus
 from arcmobile.runtime.errors import ArcMobileError, OutputError
@@ -101,13 +102,9 @@ def run_process(arguments: Sequence[str], log: Path) -> ProcessFigures:
 
 
 def describe_machine() -> dict[str, str | int]:
-    name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
+    name = cpu_name(text) or platform.processor() or platform.machine()
     return {"cpu": name, "architecture": platform.machine(), "cores": available_cpus()}
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from arcmobile.bench.emulated_cpu import DEFAULT_CPU, base_sysroot, sysroot_for
+from arcmobile.bench.emulated_cpu import DEFAULT_CPU
 from arcmobile.bench.measure import runner_facts
 from arcmobile.bench.result import (
     Environment,
@@ -141,12 +141,9 @@ def count_instructions(
         raise TargetError(f"{plugin}: no such file; build it: make native-arm64")
     request = replace(request, threads=1, arguments=(*request.arguments, "--mark-stages"))
     cpu = options.cpu or DEFAULT_CPU
-    with (
-        tempfile.TemporaryDirectory(prefix="arcmobile-") as folder,
-        sysroot_for(base_sysroot(), cpu) as sysroot,
-    ):
+    with tempfile.TemporaryDirectory(prefix="arcmobile-") as folder:
         counts = Path(folder) / "counts.json"
-        with QemuTarget(options, _emulator_arguments(sysroot, plugin, counts)) as target:
+        with QemuTarget(options, _emulator_arguments(plugin, counts), cores=1) as target:
             target.prepare(bundle)
             stats = _run(target, request).stats
             runner = runner_facts(target, stats, bundle.manifest.backend)
@@ -160,13 +157,13 @@ def count_instructions(
     return CountedRun(parse_counts(text, cpu), runner, environment)
 
 
-def _emulator_arguments(sysroot: Path, plugin: Path, counts: Path) -> list[str]:
+def _emulator_arguments(plugin: Path, counts: Path) -> list[str]:
     """Options of QEMU that count, and take away what differs from machine to machine."""
     shell = {"PWD", "OLDPWD", "SHLVL", "_"}  # set by the shells in between
     environment = sorted(name for name in shell | os.environ.keys() if "," not in name)
     file = str(plugin.resolve()).replace(",", ",,")  # as QEMU's options want it
     return [
-        *("-L", str(sysroot), "-seed", "1", "-U", ",".join(environment)),
+        *("-seed", "1", "-U", ",".join(environment)),
         *("-plugin", f"{file},out={counts}"),
     ]
 

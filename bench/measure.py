@@ -22,7 +22,9 @@ from arcmobile.bench.result import (
     Conditions,
     Environment,
     Figure,
+    InstructionProfile,
     Measurement,
+    OperatorProfile,
     RequestFacts,
     RunnerFacts,
     StageFigures,
@@ -31,7 +33,7 @@ from arcmobile.bench.runner_stats import STAGES, NativeStats, PythonStats
 from arcmobile.bench.targets.base import RunRecord, RunRequest, Target
 from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle
 from arcmobile.runtime.errors import InputError
-from arcmobile.runtime.request import GenerationRequest, make_plan
+from arcmobile.runtime.request import GenerationRequest, Plan, make_plan
 
 DEFAULT_PROMPT: Final = "warm analog synth pad, soft rain in the background"
 PHONE_COOL_CELSIUS: Final = 40.0  # a phone at rest in a room of 20 to 25 degrees is below
@@ -177,20 +179,38 @@ def measure(
         for threads, one in series.items()
     )
     first = next(iter(series.values())).records[0].stats
+    runner = runner_facts(target, first, bundle.manifest.backend)
+    return bench_result(bundle, request, plan, runner, environment, measurements=measurements)
+
+
+def bench_result(
+    bundle: Bundle,
+    request: GenerationRequest,
+    plan: Plan,
+    runner: RunnerFacts,
+    environment: Environment,
+    *,
+    measurements: tuple[Measurement, ...] = (),
+    instructions: tuple[InstructionProfile, ...] = (),
+    operators: tuple[OperatorProfile, ...] = (),
+) -> BenchResult:
+    """The result of a run on ``bundle``; ``plan`` is that of ``request`` on its manifest."""
     return BenchResult(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         arcmobile=metadata.version("arcmobile"),
-        runner=runner_facts(target, first, bundle.manifest.backend),
+        runner=runner,
         bundle=bundle_facts(bundle),
         request=RequestFacts(
             prompt=request.prompt,
             seconds=plan.samples / bundle.manifest.audio.sample_rate,
-            steps=steps,
+            steps=len(plan.times) - 1,
             seed=plan.seed,
             frames=plan.frames,
         ),
         environment=environment,
         measurements=measurements,
+        instructions=instructions,
+        operators=operators,
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from arcmobile.bench.instructions import CountedRun
     from arcmobile.bench.result import BenchResult, InstructionProfile
     from arcmobile.runtime.bundle import Bundle
-    from arcmobile.runtime.request import GenerationRequest
+    from arcmobile.runtime.request import GenerationRequest, Plan
 
 _SHORTEST_BAR = 4
 _HELP = """Count the instructions that a bundle executes on emulated Arm cores, by class and stage.
@@ -103,7 +103,7 @@ def instructions(
         console.print(table)
     console.print(_legend(profiles))
     if out is not None:
-        _result(opened, request, runs).write(out)
+        _result(opened, request, plan, runs).write(out)
         console.print(f"Counts: {out}")
     if repeat > 1:
         worst = max(differences, key=lambda one: one.ratio)
@@ -119,8 +119,10 @@ def instructions(
 instructions.__doc__ = _HELP
 
 
-def _result(bundle: Bundle, request: GenerationRequest, runs: list[CountedRun]) -> BenchResult:
-    from arcmobile.bench.profile_result import profile_result
+def _result(
+    bundle: Bundle, request: GenerationRequest, plan: Plan, runs: list[CountedRun]
+) -> BenchResult:
+    from arcmobile.bench.measure import bench_result
 
     environment = runs[0].environment
     if len(runs) > 1:
@@ -129,7 +131,7 @@ def _result(bundle: Bundle, request: GenerationRequest, runs: list[CountedRun]) 
             update={"device": cpus, "cpu": f"{cpus}, emulated", "features": ()}
         )
     profiles = tuple(run.profile for run in runs)
-    return profile_result(bundle, request, runs[0].runner, environment, instructions=profiles)
+    return bench_result(bundle, request, plan, runs[0].runner, environment, instructions=profiles)
 
 
 def profile_tables(profiles: tuple[InstructionProfile, ...], width: int) -> list[Table]:

@@ -91,16 +91,19 @@ operators.__doc__ = _HELP
 def _write(bundle: Bundle, request: GenerationRequest, profiles: Profiles, out: Path) -> None:
     from importlib import metadata
 
-    from arcmobile.bench.profile_result import profile_result
+    from arcmobile.bench.measure import bench_result
     from arcmobile.bench.result import RunnerFacts
     from arcmobile.bench.targets.base import TargetOptions
     from arcmobile.bench.targets.host import HostTarget
+    from arcmobile.runtime.request import make_plan
 
     versions = {name: metadata.version(name) for name in ("arcmobile", "executorch")}
     runner = RunnerFacts(kind="python", versions=versions)
     with HostTarget(TargetOptions(runner="python")) as host:
         environment = host.environment()
-    profile_result(bundle, request, runner, environment, operators=profiles).write(out)
+    plan = make_plan(request, bundle.manifest)
+    result = bench_result(bundle, request, plan, runner, environment, operators=profiles)
+    result.write(out)
 
 
 def show_profiles(profiles: Profiles, top: int, console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import adb_stand_in
 import pytest
 
 # Nothing here is large enough for two; on a busy machine they would only wait for each other.
@@ -57,3 +58,12 @@ def micro_bundles(
             )
         )
     return bundles
+
+
+@pytest.fixture
+def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> adb_stand_in.Phone:
+    """A phone behind a stand-in of adb, the only one on the PATH."""
+    made, path = adb_stand_in.install(tmp_path / "phone")
+    monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,14 +25,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def dists(tmp_path_factory: pytest.TempPathFactory) -> Dists:
     return Dists(tmp_path_factory)
-
-
-@pytest.fixture
-def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> adb_stand_in.Phone:
-    made, path = adb_stand_in.install(tmp_path / "phone")
-    monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
-    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
-    return made
 
 
 @pytest.fixture

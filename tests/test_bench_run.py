@@ -173,14 +173,6 @@ def test_a_cancelled_job_stops_what_runs(bundle: Path, native: Path, tmp_path: P
 
 
 @pytest.fixture
-def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> adb_stand_in.Phone:
-    made, path = adb_stand_in.install(tmp_path / "phone")
-    monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
-    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
-    return made
-
-
-@pytest.fixture
 def options(tmp_path: Path, phone: adb_stand_in.Phone) -> TargetOptions:
     return TargetOptions(
         native=stand_ins.make_dist(tmp_path / "android", "android-arm64"),

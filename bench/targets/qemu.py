@@ -42,10 +42,17 @@ class QemuTarget(LocalTarget):
     can_drop_cache = False
     preset = "linux-arm64"
 
-    def __init__(self, options: TargetOptions, emulator_arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        options: TargetOptions,
+        emulator_arguments: Sequence[str] = (),
+        *,
+        cores: int | None = None,
+    ) -> None:
         super().__init__(options)
         self.cpu = options.cpu or DEFAULT_CPU
         self._emulator_arguments = [*emulator_arguments]
+        self._cores = cores or available_cpus()
         self._prefix = [EMULATOR]
         self._sysroot = ExitStack()
         self._version = ""
@@ -74,7 +81,7 @@ class QemuTarget(LocalTarget):
                 f"sound of an int8 bundle does not; {DEFAULT_CPU} gives the right one"
             )
         super().open()
-        sysroot = self._sysroot.enter_context(sysroot_for(base, self.cpu, available_cpus()))
+        sysroot = self._sysroot.enter_context(sysroot_for(base, self.cpu, self._cores))
         emulator = [EMULATOR, "-L", str(sysroot), "-cpu", self.cpu]
         self._prefix = [*emulator, *self._emulator_arguments]
 
