@@ -21,7 +21,7 @@ from arcmobile.bench.device_facts import cpu_name
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.engine import ENGINES, available_cpus
 from arcmobile.runtime.errors import ArcMobileError, OutputError
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
+from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, stage_of
 
 RESULT_VERSION = 1
 PRESET = "sao-small"
@@ -184,12 +184,11 @@ def markdown_table(result: FullSizeResult) -> str:
     """The result as the README's table."""
     lines = [
         "| backend | bundle MB | export s | export peak GB | SNR dB: conditioner / DiT step / "
-        "decoder | T5 s | DiT s per step | decode s | whole s | peak MB | RTF |",
+        "decoder's parts | T5 s | DiT s per step | decode s | whole s | peak MB | RTF |",
         "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for backend, one in result.backends.items():
-        ratios = [one.snr_db[name] for name in (CONDITIONER, DIT, DECODER)]
-        shown = " / ".join("equal" if r is None else f"{r:.1f}" for r in ratios)
+        ratios = " / ".join(_ratios(one.snr_db, stage) for stage in (CONDITIONER, DIT, DECODER))
         stats = one.stats
         steps, windows = stats["dit_step_seconds"], stats["decode_window_seconds"]
         cells = [
@@ -197,7 +196,7 @@ def markdown_table(result: FullSizeResult) -> str:
             f"{one.bundle_bytes / 1e6:.0f}",
             f"{one.export.seconds:.0f}",
             f"{one.export.peak_bytes / 1e9:.1f}",
-            shown,
+            ratios,
             f"{stats['conditioner_seconds']:.2f}",
             f"{sorted(steps)[len(steps) // 2]:.2f}",
             f"{sum(windows):.1f}",
@@ -207,3 +206,9 @@ def markdown_table(result: FullSizeResult) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _ratios(snr_db: dict[str, float | None], stage: str) -> str:
+    """Decibels of each program of a stage, the decoder's parts in order."""
+    ratios = [ratio for name, ratio in snr_db.items() if stage_of(name) == stage]
+    return ", ".join("equal" if ratio is None else f"{ratio:.1f}" for ratio in ratios)

@@ -23,9 +23,8 @@ from arcmobile.runtime.engines.native_log import native_log
 from arcmobile.runtime.errors import EngineError, InputError
 from arcmobile.runtime.request import GenerationRequest
 from arcmobile.runtime.sampler import Cancelled
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
+from arcmobile.runtime.tensors import CONDITIONER, DIT, stage_of
 
-STAGES: Final = (CONDITIONER, DIT, DECODER)
 DEFAULT_RUNS: Final = 5
 
 # What is left of a delegate call, and of the whole run, when all operators are taken off.
@@ -40,6 +39,7 @@ _DELEGATE: Final = "DELEGATE_CALL"
 _OPERATOR: Final = "OPERATOR_CALL"  # a kernel and what the interpreter does around it
 _KERNEL: Final = "native_call_"
 _NUMBER: Final = re.compile(r" #\d+$")  # XNNPACK numbers operators of a kind
+_DUMP: Final = ".etdp"
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def profile_bundle(
 ) -> tuple[OperatorProfile, ...]:
     """Runs every component ``runs`` times on what the request feeds it; one more run warms up.
 
-    The DiT gets the first step's input, the decoder the first window's. ``threads`` is the size of
-    the thread pool, ``None`` all CPUs.
+    The DiT gets the first step's input, the decoder's parts their first window's. ``threads`` is
+    the size of the thread pool, ``None`` all CPUs.
 
     Raises:
         InputError: a bundle of another backend, or a request out of range.
@@ -84,9 +84,8 @@ def profile_bundle(
         )
     inputs = _record_inputs(bundle, request, threads)
     profiles = []
-    for name in STAGES:
+    for name, (entry, arrays) in inputs.items():
         component = bundle.manifest.components[name]
-        entry, arrays = inputs[name]
         dump = _trace(bundle, component, entry, arrays, runs + 1)
         profiles.append(summarise(name, read_trace(dump, where=str(bundle.file(component)))))
     return tuple(profiles)
@@ -99,23 +98,31 @@ def read_folder(folder: Path) -> tuple[OperatorProfile, ...]:
         InputError: no such file in ``folder``, several of a component, or one is no ETDump.
     """
     profiles = []
-    for name in STAGES:
-        found = sorted(folder.glob(f"*{name}.etdp"))
+    for name, found in _dumps(folder).items():
         if len(found) > 1:
             shown = ", ".join(path.name for path in found)
-            raise InputError(f"{folder}: several traces of the {name} ({shown}); keep one")
-        for path in found:
-            try:
-                dump = path.read_bytes()
-            except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-            profiles.append(summarise(name, read_trace(dump, where=str(path))))
+            raise InputError(f"{folder}: several traces of {name} ({shown}); keep one")
+        try:
+            dump = found[0].read_bytes()
+        except OSError as error:
+            raise InputError(f"{found[0]}: cannot be read ({error.strerror})") from error
+        profiles.append(summarise(name, read_trace(dump, where=str(found[0]))))
     if not profiles:
         raise InputError(
-            f"{folder}: no .etdp file of a {', '.join(STAGES)}; make them with "
+            f"{folder}: no .etdp file of a {CONDITIONER}, {DIT} or decoder part; make them with "
             "arcmobile-run --etdump PREFIX"
         )
     return tuple(profiles)
+
+
+def _dumps(folder: Path) -> dict[str, list[Path]]:
+    """The traces in a folder by component, in the order in which a generation runs them."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.glob(f"*{_DUMP}")):
+        found[path.stem.rpartition(".")[2]].append(path)
+    parts = [name for name in found if stage_of(name) != name]
+    parts.sort(key=lambda name: (len(name), name))  # decoder_10 after decoder_9
+    return {name: found[name] for name in (CONDITIONER, DIT, *parts) if name in found}
 
 
 def summarise(component: str, runs: Sequence[Run]) -> OperatorProfile:
@@ -230,17 +237,18 @@ class _Recorder(Engine):
 def _record_inputs(
     bundle: Bundle, request: GenerationRequest, threads: int | None
 ) -> Mapping[str, tuple[Entry, list[Array]]]:
-    """Generates with one step, up to the first decoder window, and keeps what went in."""
+    """Generates with one step, up to the first chunk of sound, and keeps what went in."""
     from arcmobile.runtime.generate import Pipeline
     from arcmobile.runtime.tokenizer import PromptTokenizer
 
     recorder = _Recorder(open_engine(bundle, EngineOptions(threads)))
     tokenizer = PromptTokenizer.from_bundle(bundle)
+    last = bundle.manifest.windowing.decoder[-1].component
     with (
         Pipeline(recorder, bundle.manifest, tokenizer, low_memory=True) as pipeline,
         contextlib.suppress(Cancelled),
     ):
-        pipeline.generate(request, cancelled=lambda: DECODER in recorder.inputs)
+        pipeline.generate(request, cancelled=lambda: last in recorder.inputs)
     return recorder.inputs
 
 

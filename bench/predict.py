@@ -14,12 +14,13 @@ No program reaches the peaks of a device, so each is multiplied by a share. The 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from arcmobile.bench.device_profiles import DeviceProfile, Instruction, NamedProfile, Outer
-from arcmobile.bench.workload import StageWork, Workload
+from arcmobile.bench.workload import STAGES, ComponentWork, Workload
 from arcmobile.runtime.bundle_schema import Arithmetic
 
 Kind = Literal["linear", "convolution"]
@@ -120,24 +121,24 @@ class Rate:
 class StageTime:
     """Seconds of one stage, all calls: of its products, and of everything else.
 
-    ``bound`` says what the products wait for: ``compute`` or ``memory``. ``by`` names the
-    instructions of each kind of product, the most frequent first, e.g. ``{"int8 linear": "SMMLA"}``
+    The decoder's are those of all its parts; its ``calls`` are those of the last part, a chunk of
+    sound each. ``first`` are the seconds before the first chunk: of the decoder, the calls that
+    make it; of the others, all. ``bound`` says what the products mostly wait for: ``compute`` or
+    ``memory``. ``by`` names the instructions of each kind of product, the most frequent first,
+    e.g. ``{"int8 linear": "SMMLA"}``
     """
 
     name: str
-    calls: float
+    calls: int
     products: float
     elementwise: float
+    first: float
     bound: Literal["compute", "memory"]
     by: Mapping[str, str]
 
     @property
     def seconds(self) -> float:
         return self.products + self.elementwise
-
-    @property
-    def call(self) -> float:
-        return self.seconds / self.calls
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,8 @@ class Estimate:
 
     @property
     def first_audio(self) -> float:
-        """Until the first decoder window is done."""
-        *before, decoder = self.stages
-        return sum(stage.seconds for stage in before) + decoder.call
+        """Until the first chunk of sound is there."""
+        return sum(stage.first for stage in self.stages)
 
 
 @dataclass(frozen=True)
@@ -181,9 +181,14 @@ def predict(
         InputError: the device has fewer cores than threads.
     """
     count = device.profile.default_threads if threads is None else threads
+    stages = {stage: workload.of_stage(stage) for stage in STAGES}
     estimates = [
         Estimate(
-            tuple(_stage(stage, device.profile, count, shares, outer) for stage in workload.stages)
+            tuple(
+                _stage(name, components, device.profile, count, shares, outer)
+                for name, components in stages.items()
+                if components
+            )
         )
         for shares in (EXPECTED, OPTIMISTIC)
     ]
@@ -212,36 +217,81 @@ def bandwidth(device: DeviceProfile, threads: int) -> float:
     return min(cores, device.memory.bandwidth_gb_s) * _GIGA
 
 
+@dataclass(frozen=True)
+class _Call:
+    """Seconds of one call of a component: its products' arithmetic and traffic, everything else."""
+
+    compute: float
+    traffic: float
+    elementwise: float
+
+    @property
+    def products(self) -> float:
+        return max(self.compute, self.traffic)
+
+    @property
+    def seconds(self) -> float:
+        return self.products + self.elementwise
+
+
 def _stage(
-    stage: StageWork, device: DeviceProfile, threads: int, shares: Shares, outer: bool
+    name: str,
+    components: Sequence[ComponentWork],
+    device: DeviceProfile,
+    threads: int,
+    shares: Shares,
+    outer: bool,
 ) -> StageTime:
-    work = stage.work
-    clock = device.sustained_clock if shares.sustained else 1.0
-    kinds: tuple[tuple[Kind, Mapping[Arithmetic, int]], ...] = (
-        ("linear", work.linear_macs),
-        ("convolution", work.convolution_macs),
+    calls = [_call(component, device, threads, shares, outer) for component in components]
+    pairs = list(zip(components, calls, strict=True))
+    products = sum(one.calls * call.products for one, call in pairs)
+    computing = sum(
+        one.calls * call.products for one, call in pairs if call.compute >= call.traffic
     )
-    products = [(count, a, kind) for kind, macs in kinds for a, count in macs.items() if count]
-    compute, by = 0.0, {}
-    for count, arithmetic, kind in sorted(products, reverse=True):
+    macs: Counter[tuple[Arithmetic, Kind]] = Counter()
+    for one in components:
+        for arithmetic, kind, count in _products(one):
+            macs[arithmetic, kind] += one.calls * count
+    return StageTime(
+        name=name,
+        calls=components[-1].calls,
+        products=products,
+        elementwise=sum(one.calls * call.elementwise for one, call in pairs),
+        first=sum(one.first_calls * call.seconds for one, call in pairs),
+        bound="compute" if 2 * computing >= products else "memory",
+        by={
+            f"{arithmetic} {kind}": rate(device, arithmetic, kind, threads, outer).by
+            for (arithmetic, kind), _ in macs.most_common()
+        },
+    )
+
+
+def _products(component: ComponentWork) -> list[tuple[Arithmetic, Kind, int]]:
+    """Multiply-accumulates of a call by arithmetic and kind, where there are any."""
+    kinds: tuple[tuple[Kind, Mapping[Arithmetic, int]], ...] = (
+        ("linear", component.work.linear_macs),
+        ("convolution", component.work.convolution_macs),
+    )
+    return [(a, kind, count) for kind, macs in kinds for a, count in macs.items() if count]
+
+
+def _call(
+    component: ComponentWork, device: DeviceProfile, threads: int, shares: Shares, outer: bool
+) -> _Call:
+    work = component.work
+    clock = device.sustained_clock if shares.sustained else 1.0
+    compute = 0.0
+    for arithmetic, kind, count in _products(component):
         peak = rate(device, arithmetic, kind, threads, outer)
         simd = device.matrix_unit is None or peak.by != device.matrix_unit.name
         share = shares.simd[arithmetic, kind] if simd else shares.outer
         compute += count / (peak.gmacs * _GIGA * share * clock)
-        by[f"{arithmetic} {kind}"] = peak.by
     memory = bandwidth(device, threads) * shares.bandwidth
     cached = work.largest_bytes <= device.memory.cache_mb * _MEGA
-    traffic = (stage.weight_bytes + (0 if cached else work.product_bytes)) / memory
+    traffic = (component.weight_bytes + (0 if cached else work.product_bytes)) / memory
     cores = sum(cluster.clock_ghz for cluster in device.placed(threads)) * clock * _GIGA
     passing = min(cores * shares.cached_bytes_per_cycle, memory if not cached else float("inf"))
-    return StageTime(
-        name=stage.name,
-        calls=stage.calls,
-        products=stage.calls * max(compute, traffic),
-        elementwise=stage.calls * work.elementwise_bytes / passing,
-        bound="compute" if compute >= traffic else "memory",
-        by=by,
-    )
+    return _Call(compute, traffic, work.elementwise_bytes / passing)
 
 
 def assumptions(one: Prediction) -> list[str]:

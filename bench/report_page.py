@@ -23,11 +23,17 @@ from arcmobile.bench.report_profiles import (
     instruction_sections,
     operator_sections,
 )
-from arcmobile.bench.report_words import result_letter, stage_label, stage_tone, threads
+from arcmobile.bench.report_words import (
+    component_label,
+    result_letter,
+    stage_label,
+    stage_tone,
+    threads,
+)
 from arcmobile.bench.result import BenchResult, Figure, Measurement
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
+from arcmobile.runtime.tensors import DECODER, DIT
 
-_CALLS: Final = {CONDITIONER: "run", DIT: "DiT step", DECODER: "decoder window"}
+_CALLS: Final = {DIT: "step", DECODER: "chunk"}
 _FORMATS: Final = {
     "executorch": "ExecuTorch program (.pte), XNNPACK on the CPU",
     "onnx": "ONNX Runtime model (.onnx), CPU",
@@ -223,9 +229,9 @@ def _latency(one: Measurement) -> tuple[Row, ...]:
     for name, stage in one.stages.items():
         label = stage_label(name)
         if stage.calls > 1:
-            call = _CALLS.get(name, f"{label} call")
-            rows.append(row(f"{label}, {stage.calls} calls", stage.compute))
-            rows.append(row(f"one {call}", stage.call))
+            call = _CALLS.get(name, "call")
+            rows.append(row(f"{label}, {stage.calls} {call}s", stage.compute))
+            rows.append(row(f"one {label} {call}", stage.call))
         else:
             rows.append(row(label, stage.compute))
     rows.append(row("loading", one.load_warm))
@@ -268,7 +274,8 @@ def _components(result: BenchResult) -> tuple[Row, ...]:
         kinds = list(dict.fromkeys(parts.values()))
         each = [f"{part} {kind}" for part, kind in parts.items()] if len(kinds) > 1 else kinds
         precision = ", ".join(each) or "–"
-        rows.append(Row((stage_label(name), size(count), precision, _snr(bundle.snr_db, name))))
+        snr = _snr(bundle.snr_db, name)
+        rows.append(Row((component_label(name), size(count), precision, snr)))
     return tuple(rows)
 
 

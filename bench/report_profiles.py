@@ -9,7 +9,7 @@ from typing import Final
 from arcmobile.bench import charts
 from arcmobile.bench.charts import BarChart
 from arcmobile.bench.charts import seconds as duration
-from arcmobile.bench.report_words import stage_label
+from arcmobile.bench.report_words import component_label, stage_label
 from arcmobile.bench.result import InstructionProfile, OperatorProfile
 
 # Class of instruction -> how it is called, and its colour: int8 products in blues, floating-point
@@ -131,7 +131,7 @@ def operator_sections(profiles: Sequence[OperatorProfile]) -> tuple[OperatorSect
         ]
         sections.append(
             OperatorSection(
-                component=stage_label(profile.component),
+                component=component_label(profile.component),
                 delegated=charts.percent(min(1.0, profile.delegated / profile.total)),
                 chart=replace(charts.stacked(rows), ticks=()),
                 hidden=len(profile.operators) - len(shown),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
+from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, stage_of
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _STAGES: Final[Mapping[str, str]] = {CONDITIONER: "conditioner", DIT: "DiT", DECODER: "decoder"}
@@ -19,6 +19,14 @@ def stage_label(stage: str) -> str:
     if stage.startswith(_LOAD):
         return _LOAD + stage_label(stage.removeprefix(_LOAD))
     return _STAGES.get(stage, stage)
+
+
+def component_label(component: str) -> str:
+    """``decoder_2`` is ``decoder, part 2``; other programs are called as their stage is."""
+    stage = stage_of(component)
+    if stage == component:
+        return stage_label(component)
+    return f"{stage_label(stage)}, part {component.removeprefix(f'{stage}_')}"
 
 
 def stage_tone(stage: str) -> str:

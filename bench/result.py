@@ -53,8 +53,8 @@ class Figure(_Record):
 class StageFigures(_Record):
     """One stage (``conditioner``, ``dit``, ``decoder``) over the repeats.
 
-    ``call`` is the median call of each repeat (a DiT step, a decoder window), ``compute`` the sum
-    of its calls, ``load`` reading and preparing the program; seconds. ``peak_bytes`` is the peak
+    ``call`` is the median call of each repeat (a DiT step, a chunk of sound), ``compute`` the sum
+    of its calls, ``load`` reading and preparing its programs; seconds. ``peak_bytes`` is the peak
     resident memory while the stage was in memory.
     """
 

@@ -75,7 +75,7 @@ class PythonStats(_Facts):
         return max(self.peak_memory_bytes.values(), default=0)
 
     def calls(self, stage: str) -> tuple[float, ...]:
-        """Seconds of each call of a stage: one, the sampler's steps, the decoder's windows."""
+        """Seconds of each call of a stage: one, the sampler's steps, the chunks of sound."""
         by_stage = {DIT: self.dit_step_seconds, DECODER: self.decode_window_seconds}
         return by_stage.get(stage, (self.conditioner_seconds,))
 
@@ -89,7 +89,7 @@ class NativeStats(PythonStats):
     threads: Whole
     steps: Whole
     frames: Whole
-    window_frames: Whole
+    decoder_windows: tuple[Whole, ...] = Field(min_length=1)  # of each part, in frames it takes
     process_peak_bytes: Bytes
     resident_after_bytes: dict[str, Bytes] = {}
 

@@ -1,4 +1,4 @@
-"""What a generation makes a device compute: calls, multiply-accumulates and bytes of each stage.
+"""What a generation makes a device compute: calls, multiply-accumulates and bytes of each program.
 
 Taken from a bundle's manifest, or, so that a first estimate needs no export, from the counts of a
 known model in ``bench/models``.
@@ -6,8 +6,8 @@ known model in ``bench/models``.
 
 from __future__ import annotations
 
-import math
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -16,10 +16,10 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from arcmobile.runtime.bundle import Bundle, Component, Work
-from arcmobile.runtime.decode import plan_windows
+from arcmobile.runtime.decode import PartPlan, count_calls
 from arcmobile.runtime.errors import BundleError, InputError
 from arcmobile.runtime.request import GenerationRequest, make_plan
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
+from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, stage_of
 
 STAGES: Final = (CONDITIONER, DIT, DECODER)
 _SUFFIX: Final = ".toml"
@@ -27,25 +27,37 @@ _Size = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
-class StageWork:
-    """One stage: ``calls`` of a program with ``weight_bytes`` of weights, and what a call does."""
+class ComponentWork:
+    """One program: ``calls`` of it with ``weight_bytes`` of weights, and what a call does.
+
+    ``first_calls`` of them are made until the first samples are there.
+    """
 
     name: str
-    calls: float
+    calls: int
+    first_calls: int
     work: Work
     weight_bytes: int
+
+    @property
+    def stage(self) -> str:
+        return stage_of(self.name)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A generation: ``seconds`` of sound in ``steps`` sampler steps, stage by stage."""
+    """A generation: ``seconds`` of sound in ``steps`` sampler steps, program by program."""
 
     title: str
     recipe: str
     backend: str
     seconds: float
     steps: int
-    stages: tuple[StageWork, ...]
+    components: tuple[ComponentWork, ...]
+
+    def of_stage(self, stage: str) -> tuple[ComponentWork, ...]:
+        """The stage's programs: one, or the parts of the decoder."""
+        return tuple(one for one in self.components if one.stage == stage)
 
 
 class _Record(BaseModel):
@@ -61,6 +73,15 @@ class ComponentCounts(Work):
         return Work(**self.model_dump(exclude={"bytes"}))
 
 
+class PartFrames(_Record):
+    """A part of the decoder: the rate of its input, its window and context in frames of that."""
+
+    component: str
+    frames_per_latent: _Size
+    window: _Size
+    context: int = Field(ge=0)
+
+
 class ModelCounts(_Record):
     """A known model exported with the default windows: its counts for every recipe."""
 
@@ -69,10 +90,19 @@ class ModelCounts(_Record):
     sample_rate: _Size
     samples_per_frame: _Size
     frames: _Size
-    window: _Size
-    context: int
     default_steps: _Size
+    decoder: tuple[PartFrames, ...] = Field(min_length=1)
     recipes: dict[str, dict[str, ComponentCounts]]
+
+    def decoder_plan(self) -> tuple[PartPlan, ...]:
+        """How the decoder's parts go over the whole latent."""
+        rates = [part.frames_per_latent for part in self.decoder] + [self.samples_per_frame]
+        return tuple(
+            PartPlan(
+                part.component, self.frames * rate, part.window, part.context, following // rate
+            )
+            for part, rate, following in zip(self.decoder, rates[:-1], rates[1:], strict=True)
+        )
 
 
 def bundle_workload(
@@ -87,27 +117,31 @@ def bundle_workload(
     manifest = bundle.manifest
     plan = make_plan(GenerationRequest("", seconds=seconds, steps=steps, seed=0), manifest)
     sampler_steps = len(plan.times) - 1
-    windows = _windows(
-        plan.frames, plan.window, manifest.windowing.context_frames, plan.frames_needed
-    )
-    calls = {CONDITIONER: 1, DIT: sampler_steps, DECODER: windows}
-    frames = {CONDITIONER: None, DIT: plan.frames, DECODER: plan.window}
+    frames = {DIT: plan.frames, **{part.component: part.window for part in plan.decoder}}
+
+    def component(name: str, calls: int, first_calls: int) -> ComponentWork:
+        found = manifest.components[name]
+        work = _entry_work(bundle, name, found, frames.get(name))
+        return ComponentWork(name, calls, first_calls, work, found.bytes)
+
     return Workload(
         title=manifest.model_id,
         recipe=manifest.recipe,
         backend=manifest.backend,
         seconds=plan.samples / manifest.audio.sample_rate,
         steps=sampler_steps,
-        stages=tuple(
-            StageWork(
-                name,
-                calls[name],
-                _entry_work(bundle, name, manifest.components[name], frames[name]),
-                manifest.components[name].bytes,
-            )
-            for name in STAGES
+        components=tuple(
+            component(name, *calls)
+            for name, calls in _calls(sampler_steps, plan.decoder, plan.samples).items()
         ),
     )
+
+
+def _calls(steps: int, decoder: Sequence[PartPlan], samples: int) -> Mapping[str, tuple[int, int]]:
+    """Calls of each component in order: for all samples, and until the first is there."""
+    counts = zip(decoder, count_calls(decoder, samples), count_calls(decoder, 1), strict=True)
+    parts = {part.component: (calls, first) for part, calls, first in counts}
+    return {CONDITIONER: (1, 1), DIT: (steps, steps), **parts}
 
 
 def _entry_work(bundle: Bundle, name: str, component: Component, frames: int | None) -> Work:
@@ -118,12 +152,6 @@ def _entry_work(bundle: Bundle, name: str, component: Component, frames: int | N
             f"{bundle.folder}: says nothing about the work of {name}; export the bundle again"
         )
     return work
-
-
-def _windows(frames: int, window: int, context: int, needed: int) -> int:
-    """Decoder calls until ``needed`` of ``frames`` frames are there."""
-    plan = plan_windows(frames, min(window, frames), context)
-    return sum(one.keep_start < needed for one in plan)
 
 
 def model_names() -> tuple[str, ...]:
@@ -163,18 +191,17 @@ def model_workload(
     count = model.default_steps if steps is None else steps
     if not 1 <= count <= 64:
         raise InputError(f"--steps {count}: give 1 to 64")
-    needed = math.ceil(wanted * model.sample_rate / model.samples_per_frame)
-    windows = _windows(model.frames, model.window, model.context, needed)
-    calls = {CONDITIONER: 1, DIT: count, DECODER: windows}
+    calls = _calls(count, model.decoder_plan(), max(1, round(wanted * model.sample_rate)))
+    counts = model.recipes[recipe]
     return Workload(
         title=model.title,
         recipe=recipe,
         backend=model.backend,
         seconds=wanted,
         steps=count,
-        stages=tuple(
-            StageWork(stage, calls[stage], counts.work(), counts.bytes)
-            for stage, counts in ((s, model.recipes[recipe][s]) for s in STAGES)
+        components=tuple(
+            ComponentWork(component, *each, counts[component].work(), counts[component].bytes)
+            for component, each in calls.items()
         ),
     )
 
@@ -184,12 +211,27 @@ def mixed_workload(
 ) -> Workload:
     """A known model with a recipe for each stage, as others have published it.
 
-    With ``whole_decode`` all frames are decoded in one piece, so that none are decoded twice.
+    With ``whole_decode`` each part of the decoder takes all frames in one call, so that none are
+    computed twice.
     """
     model = load_model(name)
     chosen = {stage: model_workload(name, recipes[stage], None, steps) for stage in STAGES}
-    stages = [next(one for one in chosen[stage].stages if one.name == stage) for stage in STAGES]
+    components = {one.name: one for stage in STAGES for one in chosen[stage].of_stage(stage)}
     if whole_decode:
-        stages[-1] = replace(stages[-1], calls=model.frames / model.window)
+        for part in model.decoder_plan():
+            one = components[part.component]
+            work = _scaled(one.work, part.frames / part.window)
+            components[one.name] = replace(one, calls=1, first_calls=1, work=work)
     label = " + ".join(dict.fromkeys(recipes[stage] for stage in STAGES))
-    return replace(chosen[DIT], recipe=label, stages=tuple(stages))
+    return replace(chosen[DIT], recipe=label, components=tuple(components.values()))
+
+
+def _scaled(work: Work, factor: float) -> Work:
+    """The work on that many times the frames; its tensors grow along."""
+    return Work(
+        linear_macs={kind: round(n * factor) for kind, n in work.linear_macs.items()},
+        convolution_macs={kind: round(n * factor) for kind, n in work.convolution_macs.items()},
+        product_bytes=round(work.product_bytes * factor),
+        elementwise_bytes=round(work.elementwise_bytes * factor),
+        largest_bytes=round(work.largest_bytes * factor),
+    )

@@ -113,9 +113,12 @@ def show_profiles(profiles: Profiles, top: int, console: Console) -> None:
 
 
 def _table(profile: OperatorProfile, top: int) -> Table:
+    from arcmobile.bench.report_words import component_label
+
     inside = _share(profile.delegated, profile.total)
+    label = component_label(profile.component)
     table = Table(
-        title=f"{profile.component}: {profile.total * 1e3:.2f} ms a call, {inside} inside XNNPACK",
+        title=f"{label}: {profile.total * 1e3:.2f} ms a call, {inside} inside XNNPACK",
         title_justify="left",
     )
     table.add_column("operator")

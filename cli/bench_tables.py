@@ -12,7 +12,7 @@ from arcmobile.bench.result import BenchResult, Figure, Measurement
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
 
 _LABELS = {CONDITIONER: "conditioner", DIT: "DiT", DECODER: "decoder"}
-_CALLS = {DIT: "step", DECODER: "window"}
+_CALLS = {DIT: "step", DECODER: "chunk"}
 
 
 def measurement_tables(result: BenchResult) -> Iterator[Group]:

@@ -48,7 +48,10 @@ def export_bundle(
     ] = None,
     window: Annotated[
         int | None,
-        typer.Option(help="Latent frames per window of the chunked decode. Default: chosen."),
+        typer.Option(
+            help="Latent frames that a part of the decoder takes at most at once; 0: all of them. "
+            "Default: chosen by what caches hold."
+        ),
     ] = None,
     encoder: Annotated[
         bool, typer.Option("--encoder", help="Add the audio encoder, for --init-audio.")

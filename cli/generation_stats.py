@@ -69,7 +69,7 @@ def stats_table(records: list[dict[str, Any]]) -> Table:
         table.add_row(label, f"{median(map(seconds, records)):.3f}", peak)
 
     steps = len(records[0]["dit_step_seconds"])
-    windows = len(records[0]["decode_window_seconds"])
+    chunks = len(records[0]["decode_window_seconds"])
     add("load programs", lambda record: sum(record["load_seconds"].values()))
     add("tokenize", lambda record: record["tokenize_seconds"])
     add("conditioner", lambda record: record["conditioner_seconds"], CONDITIONER)
@@ -81,7 +81,7 @@ def stats_table(records: list[dict[str, Any]]) -> Table:
         DIT,
     )
     add(
-        f"decoder, {windows} window{'' if windows == 1 else 's'}",
+        f"decoder, {chunks} chunk{'' if chunks == 1 else 's'}",
         lambda record: sum(record["decode_window_seconds"]),
         DECODER,
     )

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from arcmobile.runtime.bundle import Bundle, Entry, Manifest, TensorSpec, Work
 from arcmobile.runtime.request import longest_seconds
+from arcmobile.runtime.tensors import ENCODER
 
 _HELP = """Say what a bundle holds; check its files.
 
@@ -87,12 +88,31 @@ def _overview(bundle: Bundle) -> Table:
         ("prompt", f"up to {manifest.tokenizer.max_length} tokens"),
         ("sampler", f"{schedule.kind}, {schedule.default_steps} steps by default"),
         ("noise", manifest.noise),
-        ("window context", f"{manifest.windowing.context_frames} frames"),
+        ("windows", _windows(manifest)),
         ("created", f"{manifest.provenance.created} from {manifest.provenance.checkpoint_sha256}"),
         ("tools", tools),
     ):
         table.add_row(name, value)
     return table
+
+
+def _windows(manifest: Manifest) -> str:
+    """How each part of the decoder, and the encoder, goes over a sound: a line for each."""
+    audio = manifest.audio
+    chain = [
+        (p.component, p.frames_per_latent, p.context_frames) for p in manifest.windowing.decoder
+    ]
+    if ENCODER in manifest.components:
+        chain.append((ENCODER, 1, manifest.windowing.encoder_context_frames))
+    lines = []
+    for name, rate, context in chain:
+        frames_per_second = audio.sample_rate / audio.samples_per_frame * rate
+        lengths = " or ".join(
+            f"{frames} ({frames / frames_per_second:.2f} s)"
+            for frames in manifest.components[name].windows
+        )
+        lines.append(f"{name}: {lengths} frames, context {context}")
+    return "\n".join(lines)
 
 
 def _components(manifest: Manifest) -> Table:

@@ -29,6 +29,9 @@ def report(
         int | None, typer.Option(help="Latent frames to generate. Default: 32 or the most.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=64, help="Sampler steps.")] = 8,
+    backend: Annotated[
+        str, typer.Option(help="Whose form of the networks: executorch, onnx or litert.")
+    ] = "executorch",
     sensitivity: Annotated[
         bool, typer.Option(help="Rank the layers; minutes at full size, one forward each.")
     ] = True,
@@ -47,7 +50,13 @@ def report(
     names = [name.strip() for name in recipes.split(",")] if recipes else []
     with StepLog(Console(stderr=True), keep=False) as log:
         measured = measure(
-            folder, names, frames=frames, steps=steps, sensitivity=sensitivity, report=log
+            folder,
+            names,
+            frames=frames,
+            steps=steps,
+            sensitivity=sensitivity,
+            backend=backend,
+            report=log,
         )
     folder_out = write_report(measured, out or Path("out") / f"quant-{measured.model}")
     console = Console()

@@ -28,11 +28,11 @@ from arcmobile.export.model.config import (
     load_t5_config,
 )
 from arcmobile.export.model.dit import DiffusionTransformer
-from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder
+from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder, decoder_parts
 from arcmobile.export.model.primitives import REFERENCE, NetworkForm
 from arcmobile.export.model.weights import ShapeOnlySource, TensorSource, Weights
 from arcmobile.runtime.errors import CheckpointError
-from arcmobile.runtime.tensors import COMPONENTS, CONDITIONER, DECODER, DIT, ENCODER
+from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, ENCODER, STAGES, decoder_part
 
 MODEL_CONFIG = "model_config.json"
 MODEL_FILES = ("model.safetensors", "model.ckpt")
@@ -221,6 +221,8 @@ class CheckpointFolder:
     def build(self, component: str, form: NetworkForm = REFERENCE) -> nn.Module:
         """One component's float32 network, in eval mode, its tensors loaded and checked.
 
+        ``decoder`` is the whole decoder, which no program holds.
+
         Raises:
             CheckpointError: tensors it needs are missing, misshapen or not finite.
         """
@@ -259,10 +261,13 @@ def _construct(
         return DiffusionTransformer(config.dit, config.max_frames, scope, form)
     scale = config.model.pretransform.scale
     scope = weights.scope("pretransform.model")
-    if component == DECODER:
-        return OobleckDecoder(config.autoencoder, scale, scope, form)
     if component == ENCODER:
         return OobleckEncoder(config.autoencoder, scale, scope, form)
+    if component == DECODER:
+        return OobleckDecoder(config.autoencoder, scale, scope, form)
+    for index, blocks in enumerate(decoder_parts(config.autoencoder)):
+        if component == decoder_part(index):
+            return OobleckDecoder(config.autoencoder, scale, scope, form, blocks)
     raise ValueError(f"no component {component!r}")
 
 
@@ -271,7 +276,7 @@ def expected_tensors(
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
     """Names and shapes a checkpoint of this config holds: (model file, text encoder file)."""
     weights, text_weights = Weights(ShapeOnlySource()), Weights(ShapeOnlySource())
-    for component in COMPONENTS:
+    for component in STAGES:
         _construct(component, config, text_config, weights, text_weights, REFERENCE)
     return weights.ledger.requested, text_weights.ledger.requested
 

@@ -18,6 +18,7 @@ from arcmobile.runtime.bundle import (
     TOKENIZER_NAME,
     BundleWriter,
     Component,
+    DecoderPart,
     FileRecord,
     Manifest,
     Provenance,
@@ -134,7 +135,17 @@ def build_manifest(
         ),
         schedule=SCHEDULE,
         noise=NOISE_ID,
-        windowing=Windowing(context_frames=frames.context),
+        windowing=Windowing(
+            decoder=tuple(
+                DecoderPart(
+                    component=part.component,
+                    frames_per_latent=part.frames_per_latent,
+                    context_frames=part.context,
+                )
+                for part in frames.decoder
+            ),
+            encoder_context_frames=frames.encoder.context,
+        ),
         components=dict(components),
         provenance=Provenance(
             created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from torch import Tensor
 
 from arcmobile.export.backends import get_backend
 from arcmobile.export.backends.base import LoweringEntry
@@ -34,10 +35,11 @@ from arcmobile.export.work import WorkCounter
 from arcmobile.quant.plan import expected_bytes
 from arcmobile.quant.recipes import RECIPES
 from arcmobile.runtime.bundle import Work
-from arcmobile.runtime.tensors import ATTENTION_MASK, CONDITIONER, DECODER, DIT, INPUT_IDS
+from arcmobile.runtime.tensors import ATTENTION_MASK, CONDITIONER, DIT, INPUT_IDS, NEXT_FEATURES
 
 BACKEND: Final = "executorch"
 _PIECES: Final = 1000  # of a random tokenizer; the preset's vocabulary is T5's all the same
+_PART_FRAMES: Final = ("frames_per_latent", "window", "context")
 _HEAD: Final = """\
 # {title} at full size: what one call of each component computes and moves.
 # Written by `python -m arcmobile.export.model_counts`; a test counts again and compares.
@@ -45,7 +47,10 @@ _HEAD: Final = """\
 
 
 class PresetCounts:
-    """The networks of a preset as shapes without values."""
+    """The networks of a preset as shapes without values.
+
+    ``components`` are those of a generation, in order.
+    """
 
     def __init__(self, preset: str = "sao-small") -> None:
         chosen, nowhere = PRESETS[preset], Path("nowhere")
@@ -53,6 +58,9 @@ class PresetCounts:
         text_config = T5Config.model_validate(chosen.text_config(_PIECES))
         self.folder = CheckpointFolder(nowhere, nowhere, nowhere, nowhere, config, text_config)
         self.frames = plan_frames(config)
+        self._parts = tuple(part.component for part in self.frames.decoder)
+        self.components = (CONDITIONER, DIT, *self._parts)
+        self._outputs: dict[str, Mapping[str, Tensor]] = {}
         tokens = config.conditioning.text.config.max_length
         ids = torch.zeros(1, tokens, dtype=torch.int32)
         self._examples = ExampleInputs({INPUT_IDS: ids, ATTENTION_MASK: torch.ones(1, tokens)}, {})
@@ -67,30 +75,40 @@ class PresetCounts:
         return counter.work(), expected_bytes(network, plan)
 
     def _entries(self, component: str) -> list[LoweringEntry]:
-        if component == DIT and not self._examples.conditioning:
-            network = self.folder.build_empty(CONDITIONER, ONNX)
-            found = network_outputs(network, self._entries(CONDITIONER)[0])
-            self._examples = replace(self._examples, conditioning=found)
-        return component_entries(component, self.folder.config, self.frames, self._examples)
+        examples = self._examples
+        if component == DIT:
+            examples = replace(examples, conditioning=self._given(CONDITIONER))
+        elif component in self._parts[1:]:
+            before = self._parts[self._parts.index(component) - 1]
+            examples = replace(examples, features=self._given(before)[NEXT_FEATURES])
+        return component_entries(component, self.folder.config, self.frames, examples)
+
+    def _given(self, component: str) -> Mapping[str, Tensor]:
+        """What the largest entry of a component gives, which the next one takes."""
+        if component not in self._outputs:
+            network = self.folder.build_empty(component, ONNX)
+            self._outputs[component] = network_outputs(network, self._entries(component)[-1])
+        return self._outputs[component]
 
 
 def counts_file(title: str, counts: PresetCounts) -> str:
-    """The text of the file: sizes of the model, then each recipe's components."""
+    """The text of the file: sizes of the model, its decoder's parts, each recipe's components."""
     audio = audio_format(counts.folder.config)
     facts = {
         "sample_rate": audio.sample_rate,
         "samples_per_frame": audio.samples_per_frame,
         "frames": counts.frames.counts[-1],
-        "window": counts.frames.window,
-        "context": counts.frames.context,
         "default_steps": SCHEDULE.default_steps,
     }
     lines = [f'title = "{title}"', f'backend = "{BACKEND}"']
     lines += [f"{name} = {value}" for name, value in facts.items()]
+    for part in counts.frames.decoder:
+        lines += ["", "[[decoder]]", f'component = "{part.component}"']
+        lines += [f"{name} = {getattr(part, name)}" for name in _PART_FRAMES]
     form = get_backend(BACKEND).form
     for recipe in RECIPES:
         lines += ["", f"[recipes.{recipe}]"]
-        for component in (CONDITIONER, DIT, DECODER):
+        for component in counts.components:
             work, size = counts.counted(component, form, recipe)
             values = {"bytes": size, **work.model_dump()}
             lines.append(f"{component} = {_inline(values)}")

@@ -55,7 +55,7 @@ from arcmobile.runtime.bundle import (
 )
 from arcmobile.runtime.engine import EngineOptions, open_engine
 from arcmobile.runtime.errors import ExportError
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, ENCODER
+from arcmobile.runtime.tensors import CONDITIONER, DIT, ENCODER, NEXT_FEATURES, stage_of
 
 # Least SNR in dB of a program against the float32 network, by the lowest precision in it. These
 # catch broken lowerings; how good a recipe is, is the quantization report's business.
@@ -146,7 +146,7 @@ def component_plan(
 ) -> dict[str, Precision]:
     """Layer name -> the precision the backend will really give it."""
     layers = dict(quantizable_layers(network))
-    asked = plan_layers(network, PARTS[component], recipe)
+    asked = plan_layers(network, PARTS[stage_of(component)], recipe)
     return {name: backend.effective(layers[name], precision) for name, precision in asked.items()}
 
 
@@ -155,7 +155,7 @@ def describe_precision(
 ) -> dict[str, str]:
     """Per part, its precisions by share of weights: ``int8-dynamic`` or ``int8-dynamic+fp16``."""
     shares: dict[str, dict[Precision, int]] = {}
-    prefixes = PARTS[component]
+    prefixes = PARTS[stage_of(component)]
     for name, layer in quantizable_layers(network):
         matching = [p for p in prefixes if not p or name == p or name.startswith(f"{p}.")]
         part = prefixes[max(matching, key=len)].value
@@ -233,7 +233,8 @@ def _lower_components(
     writer: BundleWriter,
     report: Report,
 ) -> list[LoweredComponent]:
-    names = [CONDITIONER, DIT, DECODER, *([ENCODER] if request.encoder else [])]
+    parts = [part.component for part in frames.decoder]
+    names = [CONDITIONER, DIT, *parts, *([ENCODER] if request.encoder else [])]
     cache = ProgramCache(request.cache) if request.cache else None
     examples = ExampleInputs(tokenize_example(folder_tokenizer(folder)), {})
     lowered = []
@@ -250,6 +251,8 @@ def _lower_components(
             work[entry.name] = counter.work()
         if name == CONDITIONER:
             examples = replace(examples, conditioning=outputs[entries[0].name])
+        elif name in parts[:-1]:
+            examples = replace(examples, features=outputs[entries[-1].name][NEXT_FEATURES])
         precision = describe_precision(name, network, plan)
         expected = expected_bytes(network, plan)
         file = f"{name}{backend.suffix}"

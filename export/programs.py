@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from arcmobile.export.backends.base import LoweringEntry
 from arcmobile.export.model.config import ModelConfig
-from arcmobile.export.model.oobleck import decoder_context_frames, encoder_context_frames
+from arcmobile.export.model.oobleck import (
+    decoder_context_frames,
+    decoder_floats_per_frame,
+    decoder_parts,
+    decoder_rate,
+    encoder_context_frames,
+)
 from arcmobile.quant.recipes import Part
 from arcmobile.runtime.bundle import AudioFormat, NumberInput, TensorSpec
 from arcmobile.runtime.errors import InputError
@@ -29,21 +35,28 @@ from arcmobile.runtime.tensors import (
     DECODER,
     DIT,
     ENCODER,
+    FEATURES,
     GLOBAL_COND,
     INPUT_IDS,
     LATENT,
     MEAN,
+    NEXT_FEATURES,
     STDEV,
     TIMESTEP,
     VELOCITY,
+    decoder_part,
 )
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
-# The window of the chunked decode is the largest that splits the trained duration into equal
-# windows of at most this many frames: memory grows with the window, wasted overlap falls with it.
-_MAX_WINDOW_FRAMES = 100
+# Windows of the decoder and encoder are as long as keeps their largest float32 activation within
+# this, which caches of phones and laptops hold, and take a third of the sound at most, so that the
+# first of it does not wait for all. But no shorter than ten times the context, where a fifth is
+# computed twice.
+_LARGEST_ACTIVATION = 8 << 20
+_LEAST_WINDOWS = 3
+_LEAST_CONTEXTS = 10
 
-# Which part of the model a layer belongs to, by name prefix within its component.
+# Which part of the model a layer belongs to: by stage, then by name prefix within its component.
 PARTS: Mapping[str, Mapping[str, Part]] = {
     CONDITIONER: {
         "": Part.CONDITIONING,
@@ -62,28 +75,62 @@ _EXAMPLE_SEED = 20250
 
 
 @dataclass(frozen=True)
+class WindowPlan:
+    """How long the inputs of a windowed component are.
+
+    Attributes:
+        component: its name.
+        frames_per_latent: frames of its input per latent frame.
+        window: frames of its input per call.
+        context: frames on each side of a window that are dropped.
+        blocks: of the decoder, those that the component holds; none for the encoder.
+    """
+
+    component: str
+    frames_per_latent: int
+    window: int
+    context: int
+    blocks: range
+
+
+@dataclass(frozen=True)
 class FramePlan:
     """Latent lengths a bundle is made for.
 
     Attributes:
         counts: latent lengths of the DiT, ascending.
-        window: frames per window of the chunked decode.
-        context: frames on each side of a window that are dropped (decoder and encoder alike).
+        decoder: the decoder's parts in order.
+        encoder: the encoder, whose windows count latent frames.
     """
 
     counts: tuple[int, ...]
-    window: int
-    context: int
+    decoder: tuple[WindowPlan, ...]
+    encoder: WindowPlan
 
-    def windows(self) -> tuple[int, ...]:
-        """Latent lengths of the decoder and encoder: the window, and every shorter count."""
-        return tuple(sorted({self.window, *(c for c in self.counts if c < self.window)}))
+    def lengths(self, component: str) -> tuple[int, ...]:
+        """Frame counts of a component's entries: its window, and every whole count below it."""
+        if component in (DIT, DECODER):
+            return self.counts
+        plan = next(one for one in (*self.decoder, self.encoder) if one.component == component)
+        counts = (count * plan.frames_per_latent for count in self.counts)
+        return tuple(sorted({plan.window, *(count for count in counts if count < plan.window)}))
 
 
 def plan_frames(
-    config: ModelConfig, counts: Sequence[int] = (), window: int | None = None
+    config: ModelConfig,
+    counts: Sequence[int] = (),
+    window: int | None = None,
+    *,
+    whole_decoder: bool = False,
 ) -> FramePlan:
-    """Check the requested latent lengths, or choose: the trained length, and a good window.
+    """Check the requested latent lengths, or choose: the trained length, and good windows.
+
+    Args:
+        config: the model.
+        counts: latent lengths of the DiT; none: the trained length.
+        window: latent frames that a windowed program takes at most, 0 for all of them; None:
+            chosen for each.
+        whole_decoder: leave the decoder in one part.
 
     Raises:
         InputError: a count or the window is out of range.
@@ -96,20 +143,46 @@ def plan_frames(
                 f"--frames {count}: must be 1 to {longest}"
                 + (f" and a multiple of {patch}" if patch > 1 else "")
             )
-    context = max(
-        decoder_context_frames(config.autoencoder), encoder_context_frames(config.autoencoder)
-    )
     top = chosen[-1]
-    if window is None:
-        pieces = 1
-        while (width := math.ceil((top + 2 * context * (pieces - 1)) / pieces)) > max(
-            _MAX_WINDOW_FRAMES, 2 * context + 1
-        ):
-            pieces += 1
-        window = width
-    elif not min(2 * context + 1, top) <= window <= top:
-        raise InputError(f"--window {window}: must be {min(2 * context + 1, top)} to {top} frames")
-    return FramePlan(chosen, window, context)
+    if window is not None and not 0 <= window <= top:
+        raise InputError(f"--window {window}: must be 0 (all) to {top} frames")
+    autoencoder = config.autoencoder
+
+    def plan(component: str, rate: int, context: int, floats: int, blocks: range) -> WindowPlan:
+        total = top * rate
+        most = (total + 2 * context * (_LEAST_WINDOWS - 1)) // _LEAST_WINDOWS + 1
+        most = max(min(_LARGEST_ACTIVATION // (4 * floats), most), _LEAST_CONTEXTS * context)
+        if window is not None:
+            most = max((window or top) * rate, 2 * context + 1)
+        return WindowPlan(component, rate, _equal_windows(total, context, most), context, blocks)
+
+    parts = decoder_parts(autoencoder)
+    if whole_decoder:
+        parts = (range(parts[-1].stop),)
+    ratio, width = config.samples_per_frame, autoencoder.encoder.config.stages[0][0]
+    return FramePlan(
+        counts=chosen,
+        decoder=tuple(
+            plan(
+                decoder_part(index),
+                decoder_rate(autoencoder, blocks.start),
+                decoder_context_frames(autoencoder, blocks),
+                decoder_floats_per_frame(autoencoder, blocks),
+                blocks,
+            )
+            for index, blocks in enumerate(parts)
+        ),
+        encoder=plan(ENCODER, 1, encoder_context_frames(autoencoder), ratio * width, range(0)),
+    )
+
+
+def _equal_windows(total: int, context: int, most: int) -> int:
+    """The window of at most ``most`` frames that covers ``total`` in the fewest equal steps."""
+    if total <= most:
+        return total
+    most = max(most, 2 * context + 1)
+    steps = math.ceil((total - 2 * context) / (most - 2 * context))
+    return math.ceil((total - 2 * context) / steps) + 2 * context
 
 
 def audio_format(config: ModelConfig) -> AudioFormat:
@@ -135,10 +208,12 @@ class ExampleInputs:
     Attributes:
         tokens: ``input_ids`` (1, N) int32 and ``attention_mask`` (1, N) float32.
         conditioning: the float32 conditioner's outputs for them, by tensor name.
+        features: what the decoder's part before the one in question gives, in float32.
     """
 
     tokens: Mapping[str, Tensor]
     conditioning: Mapping[str, Tensor]
+    features: Tensor | None = None
 
 
 def conditioner_inputs(config: ModelConfig, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -158,14 +233,13 @@ def _gaussian(stream: int, *shape: int) -> Tensor:
 def component_entries(
     component: str, config: ModelConfig, frames: FramePlan, examples: ExampleInputs
 ) -> list[LoweringEntry]:
-    """The entry points of one component, smallest first."""
+    """The entry points of one component, or of the decoder as a whole, smallest first."""
     channels = config.autoencoder.latent_dim
     if component == CONDITIONER:
         inputs = conditioner_inputs(config, examples.tokens)
         return [LoweringEntry("main", None, inputs, (GLOBAL_COND, CROSS_KEYS, CROSS_VALUES))]
     entries = []
-    for count in frames.counts if component == DIT else frames.windows():
-        name = f"frames_{count}"
+    for count in frames.lengths(component):
         if component == DIT:
             inputs = {
                 LATENT: _gaussian(0, 1, channels, count),
@@ -173,16 +247,30 @@ def component_entries(
                 **{n: examples.conditioning[n] for n in (GLOBAL_COND, CROSS_KEYS, CROSS_VALUES)},
             }
             outputs: tuple[str, ...] = (VELOCITY,)
-        elif component == DECODER:
-            inputs, outputs = {LATENT: _gaussian(1, 1, channels, count)}, (AUDIO,)
         elif component == ENCODER:
             samples = count * config.samples_per_frame
             audio = _gaussian(2, 1, config.autoencoder.encoder.config.in_channels, samples)
             inputs, outputs = {AUDIO: audio * 0.1}, (MEAN, STDEV)
+        elif component in (DECODER, frames.decoder[0].component):
+            inputs = {LATENT: _gaussian(1, 1, channels, count)}
+            outputs = _decoder_outputs(component, frames)
         else:
-            raise ValueError(f"no component {component!r}")
-        entries.append(LoweringEntry(name, count, inputs, outputs))
+            if examples.features is None:
+                raise ValueError(f"{component} needs the features of the part before it")
+            inputs = {FEATURES: _cut_or_repeat(examples.features, count)}
+            outputs = _decoder_outputs(component, frames)
+        entries.append(LoweringEntry(f"frames_{count}", count, inputs, outputs))
     return entries
+
+
+def _decoder_outputs(component: str, frames: FramePlan) -> tuple[str, ...]:
+    return (AUDIO if component in (DECODER, frames.decoder[-1].component) else NEXT_FEATURES,)
+
+
+def _cut_or_repeat(features: Tensor, frames: int) -> Tensor:
+    """The first ``frames`` of the features, which begin again where they end too early."""
+    times = math.ceil(frames / features.shape[-1])
+    return features.repeat(1, 1, times)[..., :frames].contiguous()
 
 
 def tokenize_example(tokenizer: PromptTokenizer) -> dict[str, Tensor]:

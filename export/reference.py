@@ -29,7 +29,7 @@ from arcmobile.export.programs import (
 from arcmobile.runtime.bundle import Component, Entry, Fidelity, FileRecord, Manifest
 from arcmobile.runtime.engine import Array, Engine
 from arcmobile.runtime.errors import EngineError
-from arcmobile.runtime.tensors import COMPONENTS, CONDITIONER
+from arcmobile.runtime.tensors import CONDITIONER, DIT, ENCODER, stage_of
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
 BACKEND_NAME = "torch"
@@ -59,7 +59,7 @@ class ReferenceEngine(Engine):
         self._networks: dict[str, nn.Module] = {}
 
     def _load(self, component: str) -> None:
-        network = self._folder.build(component, REFERENCE).to(self._device, self._dtype)
+        network = self._folder.build(stage_of(component), REFERENCE).to(self._device, self._dtype)
         if self._compiled:
             network.compile(fullgraph=True)
         self._networks[component] = network
@@ -89,6 +89,7 @@ class ReferenceEngine(Engine):
 def reference_manifest(folder: CheckpointFolder, frames: FramePlan) -> Manifest:
     """A manifest as a float32 bundle of this checkpoint would have; its files are the checkpoint's.
 
+    The decoder must be whole in ``frames``: between parts, features would leave the device.
     Shapes come from networks of empty (``meta``) tensors, so nothing is loaded.
     """
     weights = FileRecord(
@@ -100,8 +101,8 @@ def reference_manifest(folder: CheckpointFolder, frames: FramePlan) -> Manifest:
         component_entries(CONDITIONER, folder.config, frames, ExampleInputs(tokens, {}))[0],
     )
     components = {}
-    for component in COMPONENTS:
-        network = folder.build_empty(component)
+    for component in (CONDITIONER, DIT, *(part.component for part in frames.decoder), ENCODER):
+        network = folder.build_empty(stage_of(component))
         entries = []
         examples = ExampleInputs(tokens, conditioning)
         for entry in component_entries(component, folder.config, frames, examples):
@@ -157,7 +158,8 @@ def open_reference(
     except RuntimeError:
         raise EngineError(f"--device {device}: not a device; use cpu or cuda") from None
     folder = CheckpointFolder.open(checkpoint, text_encoder)
-    manifest = reference_manifest(folder, plan_frames(folder.config))
+    frames = plan_frames(folder.config, window=0, whole_decoder=True)
+    manifest = reference_manifest(folder, frames)
     dtype = torch.float32
     if half:
         dtype = torch.float16 if target.type == "cuda" else torch.bfloat16

@@ -1,7 +1,7 @@
 """What a recipe does to the sound: float32 and quantized networks run side by side in PyTorch.
 
-The quantized layers compute what the backends compute (quant/layers.py), so the figures hold for
-every backend; what lowering adds on top is in each bundle's manifest.
+The quantized layers compute what the backends compute (quant/layers.py), on the networks in the
+form that the backend gets; what lowering adds on top is in each bundle's manifest.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from arcmobile.export.checkpoint import CheckpointFolder
 from arcmobile.export.fidelity import cosine, snr_db
 from arcmobile.export.manifest import SCHEDULE, folder_tokenizer
+from arcmobile.export.model.primitives import XNNPACK, NetworkForm
 from arcmobile.export.programs import (
     PARTS,
     ExampleInputs,
@@ -110,15 +111,25 @@ class RecipeMeasure:
 
 
 class Networks:
-    """The three generating networks, float32 or under a recipe, with their example inputs."""
+    """The three generating networks, float32 or under a recipe, with their example inputs.
 
-    def __init__(self, folder: CheckpointFolder, frames: FramePlan, recipe: Recipe | None = None):
+    ``form`` is that of the backend in question: layers that it spells otherwise are quantized
+    otherwise, e.g. upsampling as a product with a range per row.
+    """
+
+    def __init__(
+        self,
+        folder: CheckpointFolder,
+        frames: FramePlan,
+        recipe: Recipe | None = None,
+        form: NetworkForm = XNNPACK,
+    ):
         tokens = tokenize_example(folder_tokenizer(folder))
         self.networks: dict[str, nn.Module] = {}
         self.bytes: dict[str, int] = {}
         self._folder, self._frames, self._tokens = folder, frames, tokens
         for name in MEASURED:
-            network = folder.build(name)
+            network = folder.build(name, form)
             if recipe is not None:
                 plan = plan_layers(network, PARTS[name], recipe)
                 self.bytes[name] = expected_bytes(network, plan)

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from arcmobile.export.backends import get_backend
 from arcmobile.export.checkpoint import CheckpointFolder
-from arcmobile.export.programs import FramePlan, plan_frames
+from arcmobile.export.programs import plan_frames
 from arcmobile.export.staging import staged_folder
 from arcmobile.quant.measure import MEASURED, Networks, RecipeMeasure, measure_recipe
 from arcmobile.quant.plots import plot_recipes, plot_sensitivity, plot_trajectories
@@ -32,6 +33,7 @@ class QuantizationReport:
     """All figures of one checkpoint."""
 
     model: str
+    backend: str
     frames: int
     steps: int
     recipes: dict[str, RecipeMeasure]
@@ -48,27 +50,27 @@ def measure(
     frames: int | None = None,
     steps: int = 8,
     sensitivity: bool = True,
+    backend: str = "executorch",
     report: Report = lambda line: None,
 ) -> QuantizationReport:
-    """Measure recipes on a checkpoint.
+    """Measure recipes on a checkpoint, on its networks in the form of ``backend``.
 
     Raises:
-        InputError: an unknown recipe, or ``frames`` out of range.
+        InputError: an unknown recipe or backend, or ``frames`` out of range.
         CheckpointError: the checkpoint is not sound.
     """
     names = list(recipes) or [name for name in RECIPES if name != "fp32"]
     chosen = [get_recipe(name) for name in names]
     count = frames or min(DEFAULT_FRAMES, folder.config.max_frames)
-    planned = plan_frames(folder.config, (count,))
-    whole = FramePlan(planned.counts, planned.counts[-1], planned.context)
+    planned, form = plan_frames(folder.config, (count,)), get_backend(backend).form
     report("float32 networks: loading")
-    reference = Networks(folder, whole)
+    reference = Networks(folder, planned, form=form)
     report(f"float32 networks: {steps} steps and decode")
     trajectory = reference.generate(steps)
     measures = {}
     for recipe in chosen:
         report(f"{recipe.name}: quantizing")
-        quantized = Networks(folder, whole, recipe)
+        quantized = Networks(folder, planned, recipe, form)
         report(f"{recipe.name}: measuring")
         measures[recipe.name] = measure_recipe(reference, trajectory, quantized)
         del quantized
@@ -77,7 +79,8 @@ def measure(
         if sensitivity
         else []
     )
-    return QuantizationReport(folder.path.resolve().name, count, steps, measures, ranking)
+    name = folder.path.resolve().name
+    return QuantizationReport(name, backend, count, steps, measures, ranking)
 
 
 def worth_keeping(ranking: Sequence[LayerSensitivity]) -> list[LayerSensitivity]:
@@ -103,7 +106,8 @@ def markdown(report: QuantizationReport) -> str:
         f"# Quantization of {report.model}",
         "",
         f"{report.steps} ping-pong steps, {report.frames} latent frames, same noise; float32 "
-        "PyTorch is the reference. Sizes are of the weights of conditioner, DiT and decoder.",
+        f"PyTorch is the reference; networks as {report.backend} gets them. Sizes are of the "
+        "weights of conditioner, DiT and decoder.",
         "",
         "| recipe | MB | conditioner dB | DiT step dB | decoder dB | last latent dB | audio dB "
         "| log-spectral distance dB |",

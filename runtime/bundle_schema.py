@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from arcmobile.runtime import tensors
 
-SCHEMA_VERSION: Final = 1
-KNOWN_SCHEMA_VERSIONS = (1,)
+SCHEMA_VERSION: Final = 2
+KNOWN_SCHEMA_VERSIONS = (2,)
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 SENTENCEPIECE_NAME = "spiece.model"
@@ -93,8 +93,9 @@ class Work(_Record):
 class Entry(_Record):
     """One callable of a program file: an ExecuTorch method, a LiteRT signature, an ONNX graph.
 
-    ``frames`` is the number of latent frames the entry works on; ``None`` for the conditioner.
-    Inputs and outputs are listed in call order. ``work`` is missing in bundles of older exports.
+    ``frames`` is the number of frames the entry works on: of the latent, or of the features that a
+    later part of the decoder takes; ``None`` for the conditioner. Inputs and outputs are listed in
+    call order. ``work`` is missing in bundles of older exports.
     """
 
     name: str
@@ -134,12 +135,12 @@ class Component(FileRecord):
         return next((entry for entry in self.entries if entry.name == name), None)
 
     def entry_for(self, frames: int) -> Entry | None:
-        """The entry that works on exactly ``frames`` latent frames, or ``None``."""
+        """The entry that works on exactly ``frames`` frames, or ``None``."""
         return next((entry for entry in self.entries if entry.frames == frames), None)
 
     @property
     def windows(self) -> tuple[int, ...]:
-        """Latent frame counts of the entries, ascending."""
+        """Frame counts of the entries, ascending."""
         return tuple(sorted(entry.frames for entry in self.entries if entry.frames is not None))
 
 
@@ -189,13 +190,23 @@ class Schedule(_Record):
     default_steps: int = Field(ge=1)
 
 
-class Windowing(_Record):
-    """Chunked decoding: windows of the entry's frames; outputs closer than ``context_frames`` to a
+class DecoderPart(_Record):
+    """One part of the decoder and how it goes over its input: see :mod:`arcmobile.runtime.decode`.
 
-    window edge that is not an edge of the whole sequence are dropped.
+    Its input has ``frames_per_latent`` frames for each latent frame. What comes out closer than
+    ``context_frames`` of its input to a window's edge that is not an edge of the whole is dropped.
     """
 
+    component: str
+    frames_per_latent: int = Field(ge=1)
     context_frames: int = Field(ge=0)
+
+
+class Windowing(_Record):
+    """Decoding and encoding by windows: the decoder's parts in order, and the encoder's context."""
+
+    decoder: tuple[DecoderPart, ...] = Field(min_length=1)
+    encoder_context_frames: int = Field(ge=0)
 
 
 class Provenance(_Record):
@@ -205,7 +216,7 @@ class Provenance(_Record):
 
 
 class Manifest(_Record):
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     model_id: str
     license_notice: str
     recipe: str
@@ -227,21 +238,24 @@ class Manifest(_Record):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        unknown = sorted(set(self.components) - set(tensors.COMPONENTS))
-        missing = sorted({tensors.CONDITIONER, tensors.DIT, tensors.DECODER} - set(self.components))
+        parts = [part.component for part in self.windowing.decoder]
+        if parts != [tensors.decoder_part(index) for index in range(len(parts))]:
+            raise ValueError(f"windowing.decoder: its components are {parts}, not decoder_1 and on")
+        needed = {tensors.CONDITIONER, tensors.DIT, *parts}
+        unknown = sorted(set(self.components) - needed - {tensors.ENCODER})
+        missing = sorted(needed - set(self.components))
         if unknown or missing:
-            raise ValueError(
-                f"components: unknown {unknown}, missing {missing}; known: "
-                + ", ".join(tensors.COMPONENTS)
-            )
+            raise ValueError(f"components: unknown {unknown}, missing {missing}")
         self._check_text_parts()
         dit = self.components[tensors.DIT]
         if without := sorted(set(self.frame_counts) - set(dit.windows)):
             raise ValueError(f"components.dit: no entry for frame_counts {without}")
-        for name, component in self.components.items():
-            for entry in component.entries:
-                if name != tensors.CONDITIONER:
-                    self._check_audio_entry(name, entry)
+        for stage in (tensors.DIT, tensors.ENCODER):
+            if stage in self.components:
+                for entry in self.components[stage].entries:
+                    self._check_latent_entry(stage, entry)
+        for index in range(len(parts)):
+            self._check_decoder_part(index)
         return self
 
     def _check_text_parts(self) -> None:
@@ -262,36 +276,63 @@ class Manifest(_Record):
             taken = {tensors.LATENT, tensors.TIMESTEP} | produced
             _expect_names(where, "inputs", entry.inputs, taken)
 
-    def _check_audio_entry(self, component: str, entry: Entry) -> None:
-        """DiT, decoder, encoder: names and shapes follow from ``frames`` and the audio format."""
+    def _check_latent_entry(self, component: str, entry: Entry) -> None:
+        """DiT and encoder: names and shapes follow from ``frames`` and the audio format."""
         where = f"components.{component}.{entry.name}"
-        if entry.frames is None:
-            raise ValueError(f"{where}: frames is missing")
-        latent = (1, self.audio.latent_channels, entry.frames)
-        samples = entry.frames * self.audio.samples_per_frame
+        frames = _frames(where, entry)
+        latent = (1, self.audio.latent_channels, frames)
         if component == tensors.DIT:
             _expect_names(where, "outputs", entry.outputs, {tensors.VELOCITY})
             _expect_shape(where, tensors.LATENT, entry.shape_of(tensors.LATENT), latent)
             _expect_shape(where, tensors.VELOCITY, entry.shape_of(tensors.VELOCITY), latent)
-        elif component == tensors.DECODER:
-            _expect_names(where, "inputs", entry.inputs, {tensors.LATENT})
-            _expect_names(where, "outputs", entry.outputs, {tensors.AUDIO})
-            _expect_shape(where, tensors.LATENT, entry.shape_of(tensors.LATENT), latent)
-            audio = entry.shape_of(tensors.AUDIO) or ()
-            # Odd strides make the decoder's output a few samples shorter than the frames.
-            if audio[:2] != (1, self.audio.channels) or not (
-                len(audio) == 3 and audio[2] <= samples
-            ):
-                raise ValueError(
-                    f"{where}: audio is {audio}, not (1, {self.audio.channels}, at most {samples})"
-                )
-        else:
-            _expect_names(where, "inputs", entry.inputs, {tensors.AUDIO})
-            _expect_names(where, "outputs", entry.outputs, {tensors.MEAN, tensors.STDEV})
-            shape = (1, self.audio.channels, samples)
-            _expect_shape(where, tensors.AUDIO, entry.shape_of(tensors.AUDIO), shape)
-            _expect_shape(where, tensors.MEAN, entry.shape_of(tensors.MEAN), latent)
-            _expect_shape(where, tensors.STDEV, entry.shape_of(tensors.STDEV), latent)
+            return
+        _expect_names(where, "inputs", entry.inputs, {tensors.AUDIO})
+        _expect_names(where, "outputs", entry.outputs, {tensors.MEAN, tensors.STDEV})
+        shape = (1, self.audio.channels, frames * self.audio.samples_per_frame)
+        _expect_shape(where, tensors.AUDIO, entry.shape_of(tensors.AUDIO), shape)
+        _expect_shape(where, tensors.MEAN, entry.shape_of(tensors.MEAN), latent)
+        _expect_shape(where, tensors.STDEV, entry.shape_of(tensors.STDEV), latent)
+
+    def _check_decoder_part(self, index: int) -> None:
+        """Each part takes what the one before it gives, and gives whole frames of the next."""
+        chain = self.windowing.decoder
+        part = chain[index]
+        first, last = index == 0, index == len(chain) - 1
+        per_latent = self.audio.samples_per_frame if last else chain[index + 1].frames_per_latent
+        if (first and part.frames_per_latent != 1) or per_latent % part.frames_per_latent:
+            raise ValueError(f"windowing.decoder: {part.component} has odd frames_per_latent")
+        taken, given = _part_tensors(first, last)
+        channels = {self.audio.latent_channels}
+        if index:
+            before = self.components[chain[index - 1].component].entries
+            channels = {(entry.shape_of(tensors.NEXT_FEATURES) or (0, 0))[1] for entry in before}
+        for entry in self.components[part.component].entries:
+            where = f"components.{part.component}.{entry.name}"
+            frames = _frames(where, entry)
+            _expect_names(where, "inputs", entry.inputs, {taken})
+            _expect_names(where, "outputs", entry.outputs, {given})
+            for width in channels:
+                _expect_shape(where, taken, entry.inputs[0].shape, (1, width, frames))
+            found = entry.outputs[0].shape
+            most = frames * (per_latent // part.frames_per_latent)
+            # Odd strides make the sound a few samples shorter than its frames.
+            fits = len(found) == 3 and (found[2] <= most if last else found[2] == most)
+            if not fits or found[0] != 1 or (last and found[1] != self.audio.channels):
+                raise ValueError(f"{where}: {given} is {found}, for {most} frames or samples")
+
+
+def _part_tensors(first: bool, last: bool) -> tuple[str, str]:
+    """What a part of the decoder takes and gives."""
+    return (
+        tensors.LATENT if first else tensors.FEATURES,
+        tensors.AUDIO if last else tensors.NEXT_FEATURES,
+    )
+
+
+def _frames(where: str, entry: Entry) -> int:
+    if entry.frames is None:
+        raise ValueError(f"{where}: frames is missing")
+    return entry.frames
 
 
 def _expect_names(where: str, kind: str, specs: tuple[TensorSpec, ...], names: set[str]) -> None:

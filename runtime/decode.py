@@ -1,26 +1,40 @@
 """Chunked decoding and encoding: windows that overlap, whose touched edges are thrown away.
 
-The decoder is convolutional: an output sample depends on the latent frames within ``context``
-frames of it and on no others. A window of ``W`` frames therefore gives the same samples as the
-whole sequence, but for ``context`` frames at each edge that is not an edge of the sequence. Windows
-are placed so that every frame is produced once, outside those margins; memory is that of one
-window however long the sound is, and the first samples are ready after the first window.
+The decoder is convolutional: an output depends on the input frames within ``context`` frames of it
+and on no others. A window of ``W`` frames therefore gives the same as the whole sequence, but for
+``context`` frames at each edge that is not an edge of the sequence. Windows are placed so that
+every frame is produced once, outside those margins; memory is that of one window however long the
+sound is.
 
     frames   0....................F        W = 8, context = 2, F = 14
     window 1 [ooooooxx]                    o: kept, x: dropped
     window 2     [xxooooxx]
     window 3           [xxoooooo]          the last window ends at F, however far it must reach back
+
+The decoder is also cut across its depth, into parts that are windowed each on their own. What a
+window recomputes is context, and most of the context belongs to the first layers, which are cheap:
+by windows of the whole network, a sixth of all work is done twice; by windows of parts, a
+twentieth. A part pulls its input from the part before it, as far as its next window needs, so the
+first samples are there after one window of each. Late parts have short windows, whose activations
+stay in a cache.
+
+    latent ----[ part 1 ]---- features ----[ part 2 ]---- features ----[ part 3 ]---- audio
+             all at once              a second at a time         a fifth of one
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arcmobile.runtime.errors import BundleError
+
+if TYPE_CHECKING:
+    from arcmobile.runtime.bundle import Manifest
 
 Array = NDArray[np.float32]
 
@@ -76,37 +90,106 @@ def choose_window(frames: int, available: tuple[int, ...], context: int) -> int:
     return max(fitting)
 
 
+@dataclass(frozen=True)
+class PartPlan:
+    """How one part of the decoder goes over a sequence.
+
+    Attributes:
+        component: the program.
+        frames: length of its whole input.
+        window: frames of its input per call, the name of an entry's length.
+        context: frames of its input that a window's inner edges spoil.
+        ratio: frames (the last part: samples) it gives for each frame of its input.
+    """
+
+    component: str
+    frames: int
+    window: int
+    context: int
+    ratio: int
+
+    def windows(self) -> list[Window]:
+        return plan_windows(self.frames, self.window, self.context)
+
+
+def plan_decoder(manifest: Manifest, frames: int) -> tuple[PartPlan, ...]:
+    """The decoder's parts, in order, for a latent of ``frames`` frames.
+
+    Raises :class:`BundleError` where a part has no window that fits.
+    """
+    chain = manifest.windowing.decoder
+    rates = [part.frames_per_latent for part in chain] + [manifest.audio.samples_per_frame]
+    plans = []
+    for part, rate, following in zip(chain, rates[:-1], rates[1:], strict=True):
+        available = manifest.components[part.component].windows
+        window = choose_window(frames * rate, available, part.context_frames)
+        plans.append(
+            PartPlan(part.component, frames * rate, window, part.context_frames, following // rate)
+        )
+    return tuple(plans)
+
+
+def count_calls(parts: Sequence[PartPlan], samples: int) -> list[int]:
+    """Calls of each part until the first ``samples`` samples are there."""
+    calls: list[int] = []
+    needed = samples
+    for part in reversed(parts):
+        windows = [w for w in part.windows() if w.keep_start * part.ratio < needed]
+        calls.insert(0, len(windows))
+        needed = windows[-1].stop
+    return calls
+
+
 def stream_decode(
     latent: Array,
-    window_frames: int,
-    context_frames: int,
-    samples_per_frame: int,
-    decode_fn: Callable[[Array], Array],
-    frames_needed: int | None = None,
+    parts: Sequence[PartPlan],
+    run: Callable[[PartPlan, Array], Array],
+    samples_needed: int | None = None,
 ) -> Iterator[Array]:
-    """Decodes a latent window by window and yields the samples in order.
+    """Decodes a latent part by part, window by window, and yields the samples in order.
 
-    ``latent`` is float32 ``(1, latent_channels, frames)``; ``decode_fn`` takes ``(1,
-    latent_channels, window_frames)`` and returns ``(1, channels, samples)``. Each chunk yielded is
-    float32 ``(channels, samples)``; together they are the one-shot result, cut after
-    ``frames_needed`` frames (windows beyond are not computed). A decoder with odd strides gives a
-    few samples less than ``samples_per_frame`` for the last frame of a window; that shortens the
+    ``latent`` is float32 ``(1, latent_channels, frames)``; ``run`` calls a part's program on a
+    window, ``(1, channels, part.window)``, and returns ``(1, channels, about part.window *
+    part.ratio)``. Each chunk yielded is float32 ``(channels, samples)``; together they are the
+    one-shot result, cut after ``samples_needed`` (windows beyond are not computed). A decoder with
+    odd strides gives a few samples less than a whole frame at a window's end; that shortens the
     last chunk only, as it shortens the one-shot result.
     """
-    frames = latent.shape[-1]
-    needed = frames if frames_needed is None else min(frames_needed, frames)
-    for window in plan_windows(frames, window_frames, context_frames):
-        if window.keep_start >= needed:
+    chunks: Iterator[Array] = iter([latent])
+    for part in parts:
+        chunks = _run_windows(chunks, part, run)
+    produced = 0
+    for chunk in chunks:
+        kept = chunk[0] if samples_needed is None else chunk[0, :, : samples_needed - produced]
+        produced += kept.shape[-1]
+        yield kept
+        if produced == samples_needed:
             return
-        audio = decode_fn(np.ascontiguousarray(latent[..., window.start : window.stop]))[0]
-        begin = (window.keep_start - window.start) * samples_per_frame
-        end = (min(window.keep_stop, needed) - window.start) * samples_per_frame
-        if end > audio.shape[-1] and window.keep_stop != frames:
+
+
+def _run_windows(
+    chunks: Iterator[Array], part: PartPlan, run: Callable[[PartPlan, Array], Array]
+) -> Iterator[Array]:
+    """What a part keeps of each window; takes chunks of its input when a window needs them."""
+    held = next(chunks)
+    begin = 0  # of what is held, in frames of the whole
+    for window in part.windows():
+        pieces = [held[..., window.start - begin :]]
+        begin = window.start
+        ready = begin + pieces[0].shape[-1]
+        while ready < window.stop:
+            pieces.append(next(chunks))
+            ready += pieces[-1].shape[-1]
+        held = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
+        output = run(part, np.ascontiguousarray(held[..., : part.window]))
+        first = (window.keep_start - window.start) * part.ratio
+        last = (window.keep_stop - window.start) * part.ratio
+        if last > output.shape[-1] and window.keep_stop != part.frames:
             raise BundleError(
-                f"the decoder gives {audio.shape[-1]} samples for {window_frames} frames, too few "
-                f"for {context_frames} frames of context; export the bundle again"
+                f"{part.component} gives {output.shape[-1]} frames or samples for {part.window} "
+                f"frames, too few for {part.context} frames of context; export the bundle again"
             )
-        yield audio[:, begin:end]
+        yield output[..., first:last]
 
 
 def encode_windows(

@@ -17,7 +17,7 @@ import numpy as np
 from arcmobile.runtime import tensors
 from arcmobile.runtime.audio import Audio
 from arcmobile.runtime.bundle import Bundle, Manifest
-from arcmobile.runtime.decode import choose_window
+from arcmobile.runtime.decode import choose_window, plan_decoder
 from arcmobile.runtime.engine import Engine, EngineOptions, open_engine
 from arcmobile.runtime.errors import BundleError
 from arcmobile.runtime.noise import NOISE_ID
@@ -122,10 +122,10 @@ class Pipeline:
                 "upgrade arcmobile or export the bundle again"
             )
         for frames in manifest.frame_counts:
-            for name in (tensors.DECODER, tensors.ENCODER):
-                if name in manifest.components:
-                    windows = manifest.components[name].windows
-                    choose_window(frames, windows, manifest.windowing.context_frames)
+            plan_decoder(manifest, frames)
+            if tensors.ENCODER in manifest.components:
+                windows = manifest.components[tensors.ENCODER].windows
+                choose_window(frames, windows, manifest.windowing.encoder_context_frames)
         self.engine = engine
         self.manifest = manifest
         self.tokenizer = tokenizer

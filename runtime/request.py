@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from arcmobile.runtime import tensors
 from arcmobile.runtime.audio import Audio, fit_length, match_channels, read_audio
 from arcmobile.runtime.bundle import AudioFormat, Manifest
-from arcmobile.runtime.decode import choose_window
+from arcmobile.runtime.decode import PartPlan, plan_decoder
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.noise import MAX_SEED, PhiloxNoise
 from arcmobile.runtime.sampler import NoiseSource
@@ -58,7 +58,6 @@ class GenerationRequest:
         noise_level: how much of ``init_audio`` is replaced by noise, in (0, 1]; ``None`` is 0.7.
         numbers: values of the model's number inputs by name; the default is ``seconds`` for
             ``seconds_total`` and the minimum for any other.
-        window_frames: decoder window, one of the exported ones; ``None`` takes the largest.
         noise: source of the noise in place of the generator the bundle names, e.g. recorded arrays.
     """
 
@@ -69,7 +68,6 @@ class GenerationRequest:
     init_audio: Audio | str | os.PathLike[str] | None = None
     noise_level: float | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
-    window_frames: int | None = None
     noise: NoiseSource | None = None
 
 
@@ -78,15 +76,16 @@ class Plan:
     """A request made definite: everything is chosen and in range.
 
     ``samples`` per channel of the result, ``frames`` of the latent (an exported count),
-    ``frames_needed`` of them to decode, ``times`` of the sampler, ``init`` float32 ``(1, channels,
-    frames * samples_per_frame)``, ``numbers`` as float32 arrays ``(1,)``.
+    ``frames_needed`` of them to hear, ``decoder`` its parts and windows, ``times`` of the sampler,
+    ``init`` float32 ``(1, channels, frames * samples_per_frame)``, ``numbers`` as float32 arrays
+    ``(1,)``.
     """
 
     prompt: str
     samples: int
     frames: int
     frames_needed: int
-    window: int
+    decoder: tuple[PartPlan, ...]
     times: NDArray[np.float32]
     seed: int
     noise: NoiseSource
@@ -137,7 +136,7 @@ def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
         samples=samples,
         frames=frames,
         frames_needed=needed,
-        window=_window(request, frames, manifest),
+        decoder=plan_decoder(manifest, frames),
         times=times,
         seed=seed,
         noise=request.noise or PhiloxNoise(seed),
@@ -192,17 +191,6 @@ def _numbers(
             )
         values[name] = np.array([value], np.float32)
     return values, warnings
-
-
-def _window(request: GenerationRequest, frames: int, manifest: Manifest) -> int:
-    available = manifest.components[tensors.DECODER].windows
-    if request.window_frames is not None:
-        if request.window_frames not in available:
-            raise InputError(
-                f"decoder window {request.window_frames}: the bundle has {list(available)} frames"
-            )
-        available = (request.window_frames,)
-    return choose_window(frames, available, manifest.windowing.context_frames)
 
 
 def _init_audio(request: GenerationRequest, frames: int, manifest: Manifest) -> Audio | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from arcmobile.runtime import memory, tensors
 from arcmobile.runtime.audio import Audio
 from arcmobile.runtime.bundle import Manifest
-from arcmobile.runtime.decode import choose_window, encode_windows, stream_decode
+from arcmobile.runtime.decode import PartPlan, choose_window, encode_windows, stream_decode
 from arcmobile.runtime.engine import Engine
 from arcmobile.runtime.errors import BundleError, EngineError
 from arcmobile.runtime.request import (
@@ -36,7 +36,7 @@ Array = NDArray[np.float32]
 
 @dataclass
 class Timings:
-    """Seconds spent by stage: ``load`` by component, ``dit_steps`` and ``decode_windows`` each."""
+    """Seconds: ``load`` by stage, ``dit_steps`` each, ``decode_windows`` by chunk of sound."""
 
     tokenize: float = 0.0
     load: dict[str, float] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Stages:
             tensors.ATTENTION_MASK: job.tokens.attention_mask,
             **job.plan.numbers,
         }
-        with self._stage(job, tensors.CONDITIONER, entry, free=free):
+        with self._stage(job, tensors.CONDITIONER, {tensors.CONDITIONER: entry}, free=free):
             self._report("conditioner", 0, 1)
             begin = time.perf_counter()
             job.conditioning = self._engine.run(tensors.CONDITIONER, entry, inputs)
@@ -130,7 +130,7 @@ class Stages:
             if free:
                 self._engine.unload(tensors.ENCODER)
             return
-        context = self._manifest.windowing.context_frames
+        context = self._manifest.windowing.encoder_context_frames
         encoder = self._manifest.components[tensors.ENCODER]
         window = choose_window(job.plan.frames, encoder.windows, context)
         entry = self._entry(tensors.ENCODER, window)
@@ -140,7 +140,7 @@ class Stages:
             outputs = self._engine.run(tensors.ENCODER, entry, {tensors.AUDIO: audio})
             return outputs[tensors.MEAN], outputs[tensors.STDEV]
 
-        with self._stage(job, tensors.ENCODER, entry, free=free):
+        with self._stage(job, tensors.ENCODER, {tensors.ENCODER: entry}, free=free):
             self._report("encoder", 0, 1)
             begin = time.perf_counter()
             per_frame = self._manifest.audio.samples_per_frame
@@ -171,7 +171,7 @@ class Stages:
             begin = now
             self._report("dit", done, total)
 
-        with self._stage(job, tensors.DIT, entry, free=free):
+        with self._stage(job, tensors.DIT, {tensors.DIT: entry}, free=free):
             self._report("dit", 0, steps)
             begin = time.perf_counter()
             job.latent = pingpong(
@@ -189,53 +189,61 @@ class Stages:
     def decode(self, job: Job, *, free: bool) -> Iterator[Audio]:
         """The samples of a job whose latent is there, chunk by chunk, cut to its length."""
         plan = job.plan
-        entry = self._entry(tensors.DECODER, plan.window)
+        entries = {
+            part.component: self._entry(part.component, part.window) for part in plan.decoder
+        }
         per_frame = self._manifest.audio.samples_per_frame
+        given = tensors.AUDIO, tensors.NEXT_FEATURES
+        spent = 0.0  # since the last chunk; what the consumer of the stream does is not counted
 
-        def decode(latent: Latent) -> Audio:
+        def run(part: PartPlan, window: Array) -> Array:
+            nonlocal spent
             self._check_cancelled()
             begin = time.perf_counter()
-            audio = self._engine.run(tensors.DECODER, entry, {tensors.LATENT: latent})
-            job.timings.decode_windows.append(time.perf_counter() - begin)
-            return audio[tensors.AUDIO]
+            entry = entries[part.component]
+            taken = tensors.LATENT if part is plan.decoder[0] else tensors.FEATURES
+            outputs = self._engine.run(part.component, entry, {taken: window})
+            spent += time.perf_counter() - begin
+            return next(outputs[name] for name in given if name in outputs)
 
         assert job.latent is not None  # _sample has run
-        with self._stage(job, tensors.DECODER, entry, free=free):
+        with self._stage(job, tensors.DECODER, entries, free=free):
             self._report("decode", 0, plan.frames_needed)
             produced = 0
-            for chunk in stream_decode(
-                job.latent,
-                plan.window,
-                self._manifest.windowing.context_frames,
-                per_frame,
-                decode,
-                plan.frames_needed,
-            ):
+            for chunk in stream_decode(job.latent, plan.decoder, run, plan.samples):
+                job.timings.decode_windows.append(spent)
+                spent = 0.0
                 _check_finite(tensors.DECODER, chunk)
-                kept = chunk[:, : plan.samples - produced]
-                produced += kept.shape[1]
+                produced += chunk.shape[1]
                 done = min(plan.frames_needed, -(-produced // per_frame))
                 self._report("decode", done, plan.frames_needed)
-                yield kept
+                yield chunk
 
     @contextmanager
-    def _stage(self, job: Job, component: str, entry: str, *, free: bool) -> Iterator[None]:
-        """Loads a component, times that, and afterwards notes the peak and frees it if asked."""
+    def _stage(
+        self, job: Job, stage: str, entries: Mapping[str, str], *, free: bool
+    ) -> Iterator[None]:
+        """Loads a stage's components, each with its entry, and times that.
+
+        Afterwards notes the peak and frees them if asked.
+        """
         self._check_cancelled()
         if self._measure_memory:
             memory.reset_peak()
         try:
-            self._report("load", 0, 1, component)
+            self._report("load", 0, len(entries), stage)
             begin = time.perf_counter()
-            self._engine.load(component, entry)
-            job.timings.load[component] = time.perf_counter() - begin
-            self._report("load", 1, 1, component)
+            for loaded, (component, entry) in enumerate(entries.items()):
+                self._engine.load(component, entry)
+                self._report("load", loaded + 1, len(entries), stage)
+            job.timings.load[stage] = time.perf_counter() - begin
             yield
         finally:
             if self._measure_memory:
-                job.peak_memory[component] = memory.peak_bytes()
+                job.peak_memory[stage] = memory.peak_bytes()
             if free:
-                self._engine.unload(component)
+                for component in entries:
+                    self._engine.unload(component)
 
     def _entry(self, component: str, frames: int) -> str:
         entry = self._manifest.components[component].entry_for(frames)

@@ -1,4 +1,4 @@
-"""A tiny bundle made by hand: four ONNX graphs of a few operators, a tokenizer trained on a line.
+"""A tiny bundle made by hand: five ONNX graphs of a few operators, a tokenizer trained on a line.
 
 It exercises everything around the networks; the networks themselves have tests of their own.
 """
@@ -21,6 +21,7 @@ from arcmobile.runtime.bundle import (
     AudioFormat,
     BundleWriter,
     Component,
+    DecoderPart,
     Entry,
     Fidelity,
     Manifest,
@@ -40,11 +41,18 @@ CHANNELS = 2
 SAMPLES_PER_FRAME = 4
 SAMPLE_RATE = 100
 FRAME_COUNTS = (6, 30)
-WINDOWS = (6, 11)
-CONTEXT = 3
+ENCODER_WINDOWS = (6, 11)
+ENCODER_CONTEXT = 3
+# The decoder's parts: each doubles the rate. A transposed convolution reaches one frame, and so
+# does the convolution before (part 1) or behind it (part 2, over two samples).
+DECODER_RATES = (1, 2)
+DECODER_WINDOWS = ((6, 11), (9,))
+DECODER_CONTEXT = 2
+FEATURE_CHANNELS = 4
 NUMBERS = ("seconds_start", "seconds_total")
 LATENT_SHAPE = ["one", LATENT_CHANNELS, "frames"]
 AUDIO_SHAPE = ["one", CHANNELS, "samples"]
+FEATURES_SHAPE = ["one", FEATURE_CHANNELS, "more_frames"]
 
 
 @functools.cache
@@ -148,23 +156,41 @@ def _dit(path: Path) -> None:
     )
 
 
-def _decoder(path: Path, gain: float) -> None:
+_UPSAMPLE = {"strides": [2], "pads": [1, 1]}
+
+
+def _decoder_1(path: Path) -> None:
     node = helper.make_node
-    stride = SAMPLES_PER_FRAME
     _graph(
         path,
         [
             node("Conv", [tensors.LATENT, "w0"], ["a"], pads=[1, 1]),
-            node("ConvTranspose", ["a", "w1"], ["b"], strides=[stride], pads=[2, 2]),
-            node("Sin", ["b"], ["c"]),
-            node("Conv", ["c", "w2"], [tensors.AUDIO], pads=[2, 2]),
+            node("ConvTranspose", ["a", "w1"], [tensors.NEXT_FEATURES], **_UPSAMPLE),
         ],
         {tensors.LATENT: (TensorProto.FLOAT, LATENT_SHAPE)},
-        {tensors.AUDIO: AUDIO_SHAPE},
+        {tensors.NEXT_FEATURES: FEATURES_SHAPE},
         {
             "w0": _weights(5, 4, LATENT_CHANNELS, 3),
-            "w1": _weights(6, 4, 4, 2 * stride),
-            "w2": _weights(7, CHANNELS, 4, 5) * gain,
+            "w1": _weights(6, 4, FEATURE_CHANNELS, 4),
+        },
+    )
+
+
+def _decoder_2(path: Path, gain: float) -> None:
+    node = helper.make_node
+    _graph(
+        path,
+        [
+            node("Sin", [tensors.FEATURES], ["a"]),
+            node("ConvTranspose", ["a", "w0"], ["b"], **_UPSAMPLE),
+            node("Sin", ["b"], ["c"]),
+            node("Conv", ["c", "w1"], [tensors.AUDIO], pads=[2, 2]),
+        ],
+        {tensors.FEATURES: (TensorProto.FLOAT, FEATURES_SHAPE)},
+        {tensors.AUDIO: AUDIO_SHAPE},
+        {
+            "w0": _weights(10, FEATURE_CHANNELS, 4, 4),
+            "w1": _weights(7, CHANNELS, 4, 5) * gain,
         },
     )
 
@@ -199,6 +225,14 @@ _CONDITIONING = (
 )
 
 
+_PARTS = tuple(tensors.decoder_part(index) for index in range(len(DECODER_RATES)))
+_FRAMES = {
+    tensors.DIT: FRAME_COUNTS,
+    tensors.ENCODER: ENCODER_WINDOWS,
+    **dict(zip(_PARTS, DECODER_WINDOWS, strict=True)),
+}
+
+
 def _entries(component: str) -> tuple[Entry, ...]:
     if component == tensors.CONDITIONER:
         inputs = (
@@ -207,37 +241,43 @@ def _entries(component: str) -> tuple[Entry, ...]:
             *(_spec(number, 1) for number in NUMBERS),
         )
         return (Entry(name="main", inputs=inputs, outputs=_CONDITIONING),)
-    entries = []
-    for frames in FRAME_COUNTS if component == tensors.DIT else WINDOWS:
-        latent = (1, LATENT_CHANNELS, frames)
-        audio = _spec(tensors.AUDIO, 1, CHANNELS, frames * SAMPLES_PER_FRAME)
-        if component == tensors.DIT:
-            timestep = _spec(tensors.TIMESTEP, 1)
-            inputs = (_spec(tensors.LATENT, *latent), timestep, *_CONDITIONING)
-            outputs: tuple[TensorSpec, ...] = (_spec(tensors.VELOCITY, *latent),)
-        elif component == tensors.DECODER:
-            inputs, outputs = (_spec(tensors.LATENT, *latent),), (audio,)
-        else:
-            inputs = (audio,)
-            outputs = (_spec(tensors.MEAN, *latent), _spec(tensors.STDEV, *latent))
-        entries.append(
-            Entry(name=f"frames_{frames}", frames=frames, inputs=inputs, outputs=outputs)
-        )
-    return tuple(entries)
+    return tuple(
+        Entry(name=f"frames_{frames}", frames=frames, inputs=inputs, outputs=outputs)
+        for frames in _FRAMES[component]
+        for inputs, outputs in [_specs(component, frames)]
+    )
+
+
+def _specs(component: str, frames: int) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs and outputs of an entry."""
+    latent = _spec(tensors.LATENT, 1, LATENT_CHANNELS, frames)
+    if component == tensors.DIT:
+        velocity = _spec(tensors.VELOCITY, 1, LATENT_CHANNELS, frames)
+        return (latent, _spec(tensors.TIMESTEP, 1), *_CONDITIONING), (velocity,)
+    if component == _PARTS[0]:
+        return (latent,), (_spec(tensors.NEXT_FEATURES, 1, FEATURE_CHANNELS, 2 * frames),)
+    if component == _PARTS[1]:
+        features = _spec(tensors.FEATURES, 1, FEATURE_CHANNELS, frames)
+        return (features,), (_spec(tensors.AUDIO, 1, CHANNELS, 2 * frames),)
+    audio = _spec(tensors.AUDIO, 1, CHANNELS, frames * SAMPLES_PER_FRAME)
+    return (audio,), tuple(
+        _spec(name, 1, LATENT_CHANNELS, frames) for name in (tensors.MEAN, tensors.STDEV)
+    )
 
 
 def fill(writer: BundleWriter, *, encoder: bool = True, gain: float = 1.0) -> Manifest:
     """Writes the programs and the tokenizer; returns the manifest that describes them."""
     _conditioner(writer.path("conditioner.onnx"))
     _dit(writer.path("dit.onnx"))
-    _decoder(writer.path("decoder.onnx"), gain)
-    names = [tensors.CONDITIONER, tensors.DIT, tensors.DECODER]
+    _decoder_1(writer.path("decoder_1.onnx"))
+    _decoder_2(writer.path("decoder_2.onnx"), gain)
+    names = [tensors.CONDITIONER, tensors.DIT, *_PARTS]
     if encoder:
         _encoder(writer.path("encoder.onnx"))
         names.append(tensors.ENCODER)
     writer.path(TOKENIZER_NAME).write_text(tokenizer_json(), encoding="utf-8")
     return Manifest(
-        schema_version=1,
+        schema_version=2,
         model_id="tiny-by-hand",
         license_notice="no weights of anyone",
         recipe="fp32",
@@ -261,7 +301,13 @@ def fill(writer: BundleWriter, *, encoder: bool = True, gain: float = 1.0) -> Ma
             kind="logsnr-pingpong", logsnr_start=-6.0, logsnr_end=2.0, default_steps=8
         ),
         noise=NOISE_ID,
-        windowing=Windowing(context_frames=CONTEXT),
+        windowing=Windowing(
+            decoder=tuple(
+                DecoderPart(component=part, frames_per_latent=rate, context_frames=DECODER_CONTEXT)
+                for part, rate in zip(_PARTS, DECODER_RATES, strict=True)
+            ),
+            encoder_context_frames=ENCODER_CONTEXT,
+        ),
         components={
             name: Component(
                 **writer.record(f"{name}.onnx").model_dump(),

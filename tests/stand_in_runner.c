@@ -73,7 +73,8 @@ int main(int count, char** words) {
   print_escaped(prompt);
   printf("\", \"seed\": %s, \"model\": \"m\", \"recipe\": \"mobile\", ", seed);
   printf("\"backend\": \"executorch\", \"threads\": %d, \"steps\": %d, ", threads, steps);
-  printf("\"frames\": 30, \"window_frames\": 11, \"seconds\": 1.2, \"sample_rate\": 100, ");
+  printf("\"frames\": 30, \"decoder_windows\": [30, 11], ");
+  printf("\"seconds\": 1.2, \"sample_rate\": 100, ");
   printf("\"load_seconds\": {\"conditioner\": %.3f, \"dit\": %.3f, \"decoder\": %.3f}, ", load, load,
          load);
   printf("\"tokenize_seconds\": 0.01, \"conditioner_seconds\": 0.09, \"encoder_seconds\": 0.0, ");

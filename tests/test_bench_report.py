@@ -99,7 +99,7 @@ def measurement(threads: int, **changes: Any) -> dict[str, Any]:
 
 def content() -> dict[str, Any]:
     """A result with everything in it."""
-    names = ("conditioner", "dit", "decoder")
+    names = ("conditioner", "dit", "decoder_1", "decoder_2")
     return {
         "created": "2026-07-01T10:00:00+00:00",
         "arcmobile": "0.1.0",
@@ -113,7 +113,7 @@ def content() -> dict[str, Any]:
             "digest": "ab" * 32,
             "component_bytes": dict.fromkeys(names, 178_000_000),
             "precision": {name: {name: "int8-dynamic"} for name in names},
-            "snr_db": {"conditioner": 30.9, "dit": 31.9, "decoder": None},
+            "snr_db": {"conditioner": 30.9, "dit": 31.9, "decoder_1": None, "decoder_2": 29.5},
             "license_notice": "weights under the Community License",
         },
         "request": {"prompt": "soft rain", "seconds": 11.9, "steps": 8, "seed": 1, "frames": 256},
@@ -146,7 +146,15 @@ def content() -> dict[str, Any]:
                     {"name": "Fully Connected", "seconds": 0.2, "calls": 112, "delegated": True},
                     {"name": "aten::embedding", "seconds": 0.03, "calls": 1, "delegated": False},
                 ],
-            }
+            },
+            {
+                "component": "decoder_2",
+                "total": 0.04,
+                "delegated": 0.03,
+                "operators": [
+                    {"name": "Convolution", "seconds": 0.03, "calls": 9, "delegated": True},
+                ],
+            },
         ],
     }
 
@@ -173,6 +181,12 @@ def test_everything_measured_is_on_the_page() -> None:
         "products by SDOT 600 k, FMLA 300 k",
         "Left out, with less than 1 % of all: tokenize",
         "90 % of the time inside XNNPACK",
+        "decoder, part 1",
+        "decoder, part 2",
+        "29.5 dB",
+        "75 % of the time inside XNNPACK",
+        "decoder, 3 chunks",
+        "one decoder chunk",
         "Fully Connected, 112×",
         "Community License",
         "41 °C at the start, 67 °C at most",

@@ -64,10 +64,10 @@ def test_broken_manifest(bundle: Path, text: bytes) -> None:
     refused(bundle, MANIFEST_NAME)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
 def test_unknown_schema_version(bundle: Path, version: object) -> None:
     edit(bundle, lambda manifest: manifest.update(schema_version=version))
-    refused(bundle, "schema_version", "known: 1", "export the bundle again", "upgrade")
+    refused(bundle, "schema_version", "known: 2", "export the bundle again", "upgrade")
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_link_that_leaves_the_folder(bundle: Path) -> None:
 
 
 def test_missing_file(bundle: Path) -> None:
-    (bundle / "decoder.onnx").unlink()
-    refused(bundle, "decoder.onnx", "missing")
+    (bundle / "decoder_2.onnx").unlink()
+    refused(bundle, "decoder_2.onnx", "missing")
 
 
 def test_wrong_size_is_always_seen(bundle: Path) -> None:
@@ -120,18 +120,52 @@ def set_in(manifest: dict[str, Any], path: str, value: object) -> None:
         ("surprise", 1, "surprise"),
         ("components.dit.sha256", "abc", "components.dit.sha256"),
         ("frame_counts", [6, 31], "no entry for frame_counts [31]"),
-        ("components", {}, "missing ['conditioner', 'decoder', 'dit']"),
+        ("components", {}, "missing ['conditioner', 'decoder_1', 'decoder_2', 'dit']"),
         ("tokenizer.max_length", 9, "input_ids is (1, 12), not (1, 9)"),
         ("numbers", [], "inputs are"),
         ("audio.latent_channels", 4, "not (1, 4, 6)"),
-        ("audio.samples_per_frame", 3, "at most 18"),
-        ("components.decoder.entries.0.frames", None, "frames is missing"),
+        ("audio.samples_per_frame", 3, "audio is (1, 2, 24), not (1, 2, 18)"),
         ("components.dit.entries.0.outputs.0.name", "speed", "outputs are ['speed']"),
     ],
 )
 def test_parts_that_disagree(bundle: Path, path: str, value: object, word: str) -> None:
     edit(bundle, lambda manifest: set_in(manifest, path, value))
     refused(bundle, MANIFEST_NAME, word)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "word"),
+    [
+        ("windowing.decoder", [], "windowing.decoder"),
+        ("windowing.decoder.0.component", "decoder_2", "not decoder_1 and on"),
+        ("windowing.decoder.1.component", "decoder", "not decoder_1 and on"),
+        ("windowing.decoder.0.frames_per_latent", 2, "decoder_1 has odd frames_per_latent"),
+        ("windowing.decoder.1.frames_per_latent", 3, "features is (1, 4, 12), for 18 frames"),
+        ("audio.samples_per_frame", 3, "decoder_2 has odd frames_per_latent"),
+        ("audio.samples_per_frame", 2, "audio is (1, 2, 18), for 9 frames or samples"),
+        ("audio.channels", 1, "audio is (1, 2, 18)"),
+        ("components.decoder_1.entries.0.frames", None, "frames is missing"),
+        ("components.decoder_1.entries.0.outputs.0.name", "audio", "outputs are ['audio']"),
+        ("components.decoder_1.entries.1.outputs.0.shape", [1, 4, 21], "is (1, 4, 21), for 22"),
+        ("components.decoder_2.entries.0.inputs.0.shape", [1, 5, 9], "(1, 5, 9), not (1, 4, 9)"),
+        ("components.decoder_2.entries.0.outputs.0.shape", [1, 2, 19], "audio is (1, 2, 19)"),
+        ("components.decoder_2.entries.0.outputs.0.shape", [2, 18], "audio is (2, 18)"),
+    ],
+)
+def test_decoder_parts_that_disagree(bundle: Path, path: str, value: object, word: str) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["components"].pop("encoder")  # it would be found first
+        set_in(manifest, path, value)
+
+    edit(bundle, change)
+    refused(bundle, MANIFEST_NAME, word)
+
+
+def test_parts_out_of_order_or_not_named(bundle: Path) -> None:
+    edit(bundle, lambda manifest: manifest["windowing"]["decoder"].reverse())
+    refused(bundle, "['decoder_2', 'decoder_1'], not decoder_1 and on")
+    edit(bundle, lambda manifest: manifest["windowing"]["decoder"].pop(0))
+    refused(bundle, "unknown ['decoder_2'], missing []")
 
 
 def test_failed_write_leaves_nothing(tmp_path: Path) -> None:

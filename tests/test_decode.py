@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 
 from arcmobile.runtime.decode import (
     Array,
+    PartPlan,
     choose_window,
+    count_calls,
     encode_windows,
     plan_windows,
     stream_decode,
 )
 from arcmobile.runtime.errors import BundleError
+from arcmobile.runtime.tensors import decoder_part
 
 
 @given(window=st.integers(1, 40), context=st.integers(0, 12), extra=st.integers(0, 100))
@@ -64,86 +68,124 @@ def weights(rng: np.random.Generator, *shape: int) -> NDArray[np.float64]:
     return rng.standard_normal(shape) / math.sqrt(shape[1] * shape[2])
 
 
-def decoder(seed: int, reach: int, stride: int, missing: int) -> Callable[[Array], Array]:
-    """Conv on frames, a phase-wise upsampling by ``stride``, conv on samples with 5 taps.
+@dataclass(frozen=True)
+class Layers:
+    """A part: conv on frames, a phase-wise upsampling by ``stride``, conv on what comes out.
 
     The last ``missing`` samples fall away, as with transposed convolutions of odd stride.
     """
-    rng = np.random.default_rng(seed)
-    first = weights(rng, 4, 3, 2 * reach + 1)
-    phases = weights(rng, 4, 4, stride)
-    last = weights(rng, 2, 4, 5)
 
-    def decode(latent: Array) -> Array:
-        hidden = np.tanh(conv(latent[0], first))
-        samples = np.einsum("ois,in->ons", phases, hidden).reshape(4, -1)
-        kept = samples[:, : samples.shape[1] - missing]
-        return conv(np.tanh(kept), last)[np.newaxis].astype(np.float32)
+    first: NDArray[np.float64]
+    phases: NDArray[np.float64]
+    last: NDArray[np.float64]
+    missing: int
 
-    return decode
+    def __call__(self, x: Array) -> Array:
+        hidden = np.tanh(conv(x[0], self.first))
+        upsampled = np.einsum("ois,in->ons", self.phases, hidden).reshape(len(self.last[0]), -1)
+        kept = upsampled[:, : upsampled.shape[1] - self.missing]
+        return conv(np.tanh(kept), self.last)[np.newaxis].astype(np.float32)
 
 
-@given(
-    seed=st.integers(0, 2**16),
-    reach=st.integers(0, 3),
-    stride=st.integers(2, 5),
-    missing=st.integers(0, 1),
-    window_over=st.integers(1, 9),
-    frames_over=st.integers(0, 30),
-    share=st.floats(0.01, 1),
-)
-def test_chunked_equals_one_shot(
-    seed: int,
-    reach: int,
-    stride: int,
-    missing: int,
-    window_over: int,
-    frames_over: int,
-    share: float,
-) -> None:
-    context = reach + math.ceil((2 + missing) / stride)
-    window = 2 * context + window_over
-    frames = window + frames_over
-    latent = np.random.default_rng(seed + 1).standard_normal((1, 3, frames)).astype(np.float32)
-    decode = decoder(seed, reach, stride, missing)
-    one_shot = decode(latent)[0]
+@dataclass(frozen=True)
+class Chain:
+    """A decoder in parts, how each is windowed, and the latent it decodes."""
 
-    chunks = list(stream_decode(latent, window, context, stride, decode))
-    np.testing.assert_allclose(np.concatenate(chunks, axis=1), one_shot, rtol=0, atol=1e-6)
+    latent: Array
+    parts: tuple[PartPlan, ...]
+    layers: dict[str, Layers]
 
-    needed = max(1, int(share * frames))
-    calls: list[int] = []
+    def run(self, part: PartPlan, window: Array) -> Array:
+        assert window.shape[-1] == part.window
+        return self.layers[part.component](window)
 
-    def counted(part: Array) -> Array:
-        calls.append(part.shape[-1])
-        return decode(part)
+    def one_shot(self) -> Array:
+        x = self.latent
+        for part in self.parts:
+            x = self.layers[part.component](x)
+        return x[0]
 
-    head = np.concatenate(
-        list(stream_decode(latent, window, context, stride, counted, needed)), axis=1
+
+@st.composite
+def chains(draw: st.DrawFn) -> Chain:
+    """One to three parts of any reach, stride and window; only the last has an odd stride."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    count = draw(st.integers(1, 3))
+    frames = draw(st.integers(1, 40))
+    latent = rng.standard_normal((1, 3, frames)).astype(np.float32)
+    parts, layers = [], {}
+    for index in range(count):
+        last = index == count - 1
+        reach, after = draw(st.integers(0, 3)), draw(st.integers(0, 2))
+        stride, missing = draw(st.integers(1, 4)), draw(st.integers(0, 1)) if last else 0
+        stride = max(stride, 1 + missing)
+        context = reach + math.ceil((after + missing) / stride)
+        window = min(frames, 2 * context + draw(st.integers(1, 9)))
+        name = decoder_part(index)
+        layers[name] = Layers(
+            weights(rng, 4, 3, 2 * reach + 1),
+            weights(rng, 4, 4, stride),
+            weights(rng, 2 if last else 3, 4, 2 * after + 1),
+            missing,
+        )
+        parts.append(PartPlan(name, frames, window, context, stride))
+        frames *= stride
+    return Chain(latent, tuple(parts), layers)
+
+
+@given(chain=chains(), share=st.floats(0.001, 1))
+def test_chunked_equals_one_shot(chain: Chain, share: float) -> None:
+    one_shot = chain.one_shot()
+    chunks = list(stream_decode(chain.latent, chain.parts, chain.run))
+    np.testing.assert_allclose(np.concatenate(chunks, axis=1), one_shot, rtol=0, atol=1e-5)
+
+    needed = max(1, int(share * one_shot.shape[1]))
+    calls = Counter[str]()
+
+    def counted(part: PartPlan, window: Array) -> Array:
+        calls[part.component] += 1
+        return chain.run(part, window)
+
+    def counts() -> list[int]:
+        return [calls[part.component] for part in chain.parts]
+
+    stream = stream_decode(chain.latent, chain.parts, counted, needed)
+    head = [next(stream)]
+    assert counts() == count_calls(chain.parts, 1)
+    head += stream
+    np.testing.assert_allclose(
+        np.concatenate(head, axis=1), one_shot[:, :needed], rtol=0, atol=1e-5
     )
-    np.testing.assert_allclose(head, one_shot[:, : needed * stride], rtol=0, atol=1e-6)
-    planned = plan_windows(frames, window, context)
-    assert len(calls) == sum(part.keep_start < needed for part in planned)
+    assert counts() == count_calls(chain.parts, needed)
+    whole = count_calls(chain.parts, one_shot.shape[1])
+    assert whole == [len(part.windows()) for part in chain.parts]
 
 
-def test_chunks_come_one_window_at_a_time() -> None:
-    calls: list[int] = []
+def test_parts_take_turns() -> None:
+    """A part runs only when the one behind it needs more of its output."""
+    order: list[str] = []
+    parts = (PartPlan("a", 100, 10, 2, 2), PartPlan("b", 200, 14, 1, 3))
 
-    def decode(part: Array) -> Array:
-        calls.append(part.shape[-1])
-        return np.repeat(part, 2, axis=2)
+    def repeat(part: PartPlan, window: Array) -> Array:
+        order.append(part.component)
+        return np.repeat(window, part.ratio, axis=2)
 
-    stream = stream_decode(np.zeros((1, 1, 100), np.float32), 10, 2, 2, decode)
-    assert next(stream).shape == (1, 16)
-    assert calls == [10]
+    latent = np.arange(100, dtype=np.float32)[np.newaxis, np.newaxis]
+    stream = stream_decode(latent, parts, repeat)
+    assert next(stream).shape == (1, 39)
+    assert order == ["a", "b"]  # the first window of a keeps 16 frames
+    assert next(stream).shape == (1, 36)
+    assert order == ["a", "b", "a", "b"]
+    assert sum(chunk.shape[1] for chunk in stream) == 600 - 39 - 36
 
 
 def test_a_window_that_comes_out_too_short() -> None:
-    def decode(part: Array) -> Array:
-        return np.repeat(part, 4, axis=2)[..., :-9]
+    def repeat(part: PartPlan, window: Array) -> Array:
+        return np.repeat(window, 4, axis=2)[..., :-9]
 
-    with pytest.raises(BundleError, match="too few"):
-        list(stream_decode(np.zeros((1, 1, 30), np.float32), 10, 2, 4, decode))
+    part = PartPlan("decoder_1", 30, 10, 2, 4)
+    with pytest.raises(BundleError, match=r"decoder_1 gives 31 .* too few"):
+        list(stream_decode(np.zeros((1, 1, 30), np.float32), [part], repeat))
 
 
 @given(

@@ -114,7 +114,9 @@ def test_chunked_decode_equals_one_piece(micro_checkpoint: Path, tmp_path: Path)
         with Pipeline.open(export_bundle(request).bundle) as pipeline:
             return pipeline.generate(REQUEST)
 
-    whole, chunked = generate(64), generate(40)
+    whole, chunked = generate(0), generate(24)
+    assert len(whole.timings.decode_windows) == 1
+    assert len(chunked.timings.decode_windows) > 1
     assert np.max(np.abs(whole.audio - chunked.audio)) <= 1e-4
 
 
@@ -125,9 +127,9 @@ def test_a_cached_program_is_used_again(micro_checkpoint: Path, tmp_path: Path) 
         )
         return [component.cached for component in export_bundle(request).components]
 
-    assert export("first", "fp32") == [False, False, False]
-    assert export("second", "fp32") == [True, True, True]
-    assert export("third", "fp16") == [False, False, False]
+    assert not any(export("first", "fp32"))
+    assert all(export("second", "fp32"))
+    assert not any(export("third", "fp16"))
     first, second = (Bundle.open(tmp_path / name).manifest for name in ("first", "second"))
     assert {n: c.sha256 for n, c in first.components.items()} == {
         n: c.sha256 for n, c in second.components.items()
@@ -144,7 +146,7 @@ def nothing_left(tmp_path: Path) -> bool:
         ({"backend": "tflite"}, InputError, "executorch, onnx, litert"),
         ({"recipe": "int3"}, InputError, "int8-dynamic"),
         ({"frames": (65,)}, InputError, "1 to 64"),
-        ({"window": 3}, InputError, "--window 3"),
+        ({"window": 65}, InputError, "--window 65"),
         ({"checkpoint": Path("nowhere")}, CheckpointError, "nowhere"),
         ({"text_encoder": Path("nowhere")}, CheckpointError, "nowhere"),
     ],

@@ -1,4 +1,4 @@
-"""The pipeline and its engine interface, on a bundle of four hand-made ONNX graphs."""
+"""The pipeline and its engine interface, on a bundle of hand-made ONNX graphs."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def by_hand(
 
     times = pingpong_schedule(steps, logsnr_start=-6, logsnr_end=2, sigma_max=noise_level)
     latent = pingpong(velocity, times, noise, shape, init=latent)
-    audio = run_graph(bundle, tensors.DECODER, latent=latent)[0][0]
+    features = run_graph(bundle, "decoder_1", latent=latent)[0]
+    audio = run_graph(bundle, "decoder_2", features=features)[0][0]
     return audio[:, : round(seconds * RATE)]
 
 
@@ -170,7 +171,6 @@ def test_numbers_reach_the_model(pipeline: Pipeline) -> None:
         ({"init_audio": "nowhere.wav"}, "nowhere.wav: no such file"),
         ({"numbers": {"tempo": 1.0}}, "seconds_start"),
         ({"numbers": {"seconds_start": float("inf")}}, "finite"),
-        ({"window_frames": 7}, "[6, 11]"),
     ],
 )
 def test_bad_requests_are_refused_before_anything_loads(
@@ -196,7 +196,7 @@ def test_warnings(pipeline: Pipeline) -> None:
 
 
 def test_stream_gives_the_same_samples_in_pieces(pipeline: Pipeline) -> None:
-    request = GenerationRequest("rain", seconds=1.0, seed=9, window_frames=11)
+    request = GenerationRequest("rain", seconds=1.0, seed=9)
     stream = pipeline.stream(request)
     assert stream.samples == 100
     chunks = list(stream)
@@ -253,9 +253,11 @@ def test_low_memory_holds_one_stage_at_a_time(
         log = watch(frugal.engine, monkeypatch)
         results = [stream.result() for stream in frugal.stream_many(requests)]
         assert frugal.engine.loaded == frozenset()
-    stages = ("conditioner", "encoder", "dit", "decoder")
-    assert log == [f"{sign} {stage}" for stage in stages for sign in "+-"]
-    assert set(results[0].peak_memory) == set(stages)
+    before = [f"{sign} {stage}" for stage in ("conditioner", "encoder", "dit") for sign in "+-"]
+    decoder = [f"{sign} decoder_{part}" for sign in "+-" for part in (1, 2)]
+    assert log == before + decoder
+    assert set(results[0].peak_memory) == {"conditioner", "encoder", "dit", "decoder"}
+    assert set(results[0].timings.load) == set(results[0].peak_memory)
     assert min(results[0].peak_memory.values()) > 1_000_000
     for request, result in zip(requests, results, strict=True):
         np.testing.assert_array_equal(result.audio, pipeline.generate(request).audio)
@@ -268,19 +270,19 @@ def test_programs_are_loaded_once_for_many_requests(
         log = watch(fresh.engine, monkeypatch)
         for stream in fresh.stream_many([GenerationRequest("a"), GenerationRequest("b")]):
             stream.result()
-        assert log == ["+ conditioner", "+ dit", "+ decoder"]
+        assert log == ["+ conditioner", "+ dit", "+ decoder_1", "+ decoder_2"]
     assert fresh.engine.loaded == frozenset()
 
 
 def test_bundle_that_the_runtime_cannot_serve(bundle: Bundle) -> None:
     tokenizer = PromptTokenizer.from_bundle(bundle)
-    for change, word in (({"noise": "mt19937"}, "mt19937"), ({"frame_counts": (6, 30)}, None)):
-        manifest = bundle.manifest.model_copy(update=change)
-        if word is None:  # a decoder with the short window only cannot decode 30 frames
-            decoder = manifest.components["decoder"]
-            short = decoder.model_copy(update={"entries": decoder.entries[:1]})
-            parts = {**manifest.components, "decoder": short}
-            manifest, word = manifest.model_copy(update={"components": parts}), "30 frames"
+    noise = bundle.manifest.model_copy(update={"noise": "mt19937"})
+    # A window that is all context cannot be moved along: only 6 frames can be decoded.
+    chain = bundle.manifest.windowing.decoder
+    wide = (chain[0].model_copy(update={"context_frames": 6}), chain[1])
+    windowing = bundle.manifest.windowing.model_copy(update={"decoder": wide})
+    context = bundle.manifest.model_copy(update={"windowing": windowing})
+    for manifest, word in ((noise, "mt19937"), (context, "30 frames")):
         with pytest.raises(BundleError, match=word):
             Pipeline(open_engine(bundle), manifest, tokenizer)
 
@@ -294,14 +296,14 @@ def test_model_that_gives_nan(tmp_path: Path) -> None:
 def test_engine_checks_tensors_against_the_manifest(bundle: Bundle) -> None:
     latent = np.zeros((1, 3, 6), np.float32)
     with open_engine(bundle) as engine:
-        engine.run("decoder", "frames_6", {"latent": latent})
+        engine.run("decoder_1", "frames_6", {"latent": latent})
         for component, entry, inputs, word in [
             ("vocoder", "main", {}, "no component 'vocoder'; the bundle has: conditioner"),
-            ("decoder", "frames_7", {"latent": latent}, "the bundle has: frames_6, frames_11"),
-            ("decoder", "frames_6", {}, "latent"),
-            ("decoder", "frames_6", {"latents": latent}, "latents"),
-            ("decoder", "frames_6", {"latent": latent[..., :5]}, "(1, 3, 5)"),
-            ("decoder", "frames_6", {"latent": latent.astype(np.float64)}, "float64"),
+            ("decoder_1", "frames_7", {"latent": latent}, "the bundle has: frames_6, frames_11"),
+            ("decoder_1", "frames_6", {}, "latent"),
+            ("decoder_1", "frames_6", {"latents": latent}, "latents"),
+            ("decoder_1", "frames_6", {"latent": latent[..., :5]}, "(1, 3, 5)"),
+            ("decoder_1", "frames_6", {"latent": latent.astype(np.float64)}, "float64"),
         ]:
             with pytest.raises(EngineError) as caught:
                 engine.run(component, entry, inputs)

@@ -1,4 +1,4 @@
-"""The native runner against the Python runtime: same noise, tokens, windows, sound, complaints."""
+"""The native runner against the Python runtime: same sound, figures and complaints."""
 
 from __future__ import annotations
 
@@ -15,94 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from native_binaries import I8MM_CPU, NATIVE, call, output, require
 
 from arcmobile.bench.runner_stats import NativeStats
 from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle
-from arcmobile.runtime.decode import plan_windows
+from arcmobile.runtime.decode import plan_decoder
 from arcmobile.runtime.generate import GenerationRequest, Pipeline
-from arcmobile.runtime.schedule import pingpong_schedule
-from arcmobile.runtime.tokenizer import PromptTokenizer
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "noise.json").read_text())
 PROMPT = "warm analog synth pad, soft rain"
 ARM_CPUS = (I8MM_CPU, "neoverse-n1", "cortex-a53")
-
-
-@pytest.mark.parametrize("cpu", [None, "max", "cortex-a53"])
-def test_noise_is_that_of_the_vectors(cpu: str | None) -> None:
-    for case in VECTORS["philox"]:
-        words = output("arcmobile-probe", "philox", *case["counter"], *case["key"], cpu=cpu)
-        assert [int(word) for word in words.split()] == case["words"]
-    for case in VECTORS["normals"]:
-        where = (case["seed"], case["stream"], case["item"], case["first"], len(case["bits"]))
-        assert output("arcmobile-probe", "noise", *where, cpu=cpu).split() == case["bits"]
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 8, 9, 50, 64])
-def test_schedule(steps: int) -> None:
-    printed = output("arcmobile-probe", "schedule", steps, -6, 2).split()
-    ours = pingpong_schedule(steps, logsnr_start=-6.0, logsnr_end=2.0)
-    np.testing.assert_allclose(np.array(printed, np.float32), ours, rtol=3e-7, atol=0)
-
-
-@given(st.integers(1, 400), st.integers(1, 120), st.integers(0, 30))
-@settings(max_examples=30, deadline=None)
-def test_windows(frames: int, window: int, context: int) -> None:
-    fits = frames >= window and (frames == window or window > 2 * context)
-    done = call("arcmobile-probe", ["windows", frames, window, context]) if fits else None
-    if done is not None:
-        rows = [list(map(int, line.split())) for line in done.stdout.splitlines()]
-        plan = plan_windows(frames, window, context)
-        assert rows == [[w.start, w.stop, w.keep_start, w.keep_stop] for w in plan]
-
-
-TRICKY = [
-    "",
-    "   ",
-    "128 BPM tech house drum loop",
-    "a  b\tc\nd",
-    "<pad></s> <extra_id_0>x<extra_id_99> <extra_id_100>",
-    "½ ﬁ ＡＢＣ \u00a0 \u3000 Å",
-    "日本 🎵🎵 rain",
-    "\u2028line",
-    "e\u0301 café",
-]
-
-
-def tokenizer_of(bundle: Path) -> tuple[PromptTokenizer, list[str]]:
-    opened = Bundle.open(bundle)
-    files = [str(bundle / "spiece.model"), str(bundle / "tokenizer.json")]
-    return PromptTokenizer.from_bundle(opened), [*files, str(opened.manifest.tokenizer.eos_id)]
-
-
-def native_tokens(arguments: list[str], prompts: list[str]) -> list[list[int]]:
-    lines = "".join(json.dumps(prompt) + "\n" for prompt in prompts)
-    printed = output("arcmobile-probe", "tokens", *arguments, stdin=lines)
-    return [[int(token) for token in line.split()] for line in printed.splitlines()]
-
-
-def python_tokens(tokenizer: PromptTokenizer, prompt: str) -> list[int]:
-    return tokenizer._tokenizer.encode(prompt).ids  # the whole list, not cut to the length
-
-
-def test_tokens(micro_bundles: dict[str, Path]) -> None:
-    tokenizer, arguments = tokenizer_of(micro_bundles["fp32"])
-    expected = [python_tokens(tokenizer, prompt) for prompt in TRICKY]
-    assert native_tokens(arguments, TRICKY) == expected
-
-
-text = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn", "Co"]), max_size=60)
-
-
-@given(st.lists(text, min_size=20, max_size=20))
-@settings(max_examples=10, deadline=None)
-def test_tokens_of_any_text(micro_bundles: dict[str, Path], prompts: list[str]) -> None:
-    tokenizer, arguments = tokenizer_of(micro_bundles["fp32"])
-    expected = [python_tokens(tokenizer, prompt) for prompt in prompts]
-    assert native_tokens(arguments, prompts) == expected
 
 
 def native_sound(
@@ -134,6 +55,43 @@ def test_same_sound_as_python(recipe: str, micro_bundles: dict[str, Path], tmp_p
     short, stats = native_sound(bundle, tmp_path / "b.wav", "--seconds", 0.005, "--steps", 3)
     np.testing.assert_allclose(short, python_sound(bundle, seconds=0.005, steps=3), atol=1e-5)
     assert short.shape[1] == round(stats["seconds"] * stats["sample_rate"])
+
+
+@pytest.fixture(scope="module")
+def small_windows(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``fp32`` bundle with windows so small that each part of the decoder has several."""
+    from arcmobile.export.pipeline import ExportRequest, export_bundle
+
+    bundle = tmp_path_factory.mktemp("windows") / "fp32"
+    export_bundle(
+        ExportRequest(
+            checkpoint=micro_checkpoint,
+            backend="executorch",
+            recipe="fp32",
+            destination=bundle,
+            window=1,
+        )
+    )
+    return bundle
+
+
+@pytest.mark.parametrize("load", ["mmap", "file"])
+def test_several_windows_of_each_part(
+    load: str, small_windows: Path, micro_bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    whole, _ = native_sound(micro_bundles["fp32"], tmp_path / "a.wav")
+    options = ("--load", load, "--cold", "--etdump", tmp_path / "trace")
+    audio, stats = native_sound(small_windows, tmp_path / "b.wav", *options)
+    np.testing.assert_allclose(audio, whole, atol=1e-5)
+    np.testing.assert_allclose(audio, python_sound(small_windows), atol=1e-5)
+
+    parts = plan_decoder(Bundle.open(small_windows).manifest, stats["frames"])
+    assert all(len(part.windows()) > 1 for part in parts)
+    assert stats["decoder_windows"] == [part.window for part in parts]
+    assert len(stats["decode_window_seconds"]) == len(parts[-1].windows())
+    components = ["conditioner", "dit", *(part.component for part in parts)]
+    traces = {f"trace.{component}.etdp" for component in components}
+    assert {file.name for file in tmp_path.glob("trace.*")} == traces
 
 
 @pytest.mark.parametrize("cpu", ARM_CPUS)
@@ -168,6 +126,10 @@ def test_stats(micro_bundles: dict[str, Path], tmp_path: Path) -> None:
     assert checked.total_seconds == pytest.approx(compute + sum(checked.load_seconds.values()))
     assert stats["rtf"] == pytest.approx(compute / checked.seconds)
     assert checked.process_peak_bytes == max(checked.peak_memory_bytes.values())
+    parts = plan_decoder(Bundle.open(micro_bundles["mobile"]).manifest, checked.frames)
+    assert checked.decoder_windows == tuple(part.window for part in parts)
+    later = sum(checked.decode_window_seconds[1:])
+    assert checked.first_audio_seconds == pytest.approx(checked.total_seconds - later)
 
 
 def complaint(*arguments: object) -> str:
@@ -242,7 +204,8 @@ def broken(
     ("path", "value", "said"),
     [
         (["backend"], "onnx", "a bundle for onnx"),
-        (["schema_version"], 2, "schema_version"),
+        (["schema_version"], 1, "this runner knows 2"),
+        (["schema_version"], 3, "this runner knows 2"),
         (["noise"], "mersenne-1", "mersenne-1"),
         (["audio", "channels"], "two", "audio.channels"),
         (["audio", "sample_rate"], 0, "audio.sample_rate"),
@@ -257,8 +220,29 @@ def broken(
         (["components", "dit", "file"], "absent.pte", "missing"),
         (["components", "dit", "bytes"], 12, "12"),
         (["components", "dit"], None, "components.dit"),
-        (["components", "decoder", "entries"], [], "entries"),
-        (["components", "decoder", "entries", 0, "inputs", 0, "shape"], [1, 1], "latent"),
+        (["components", "decoder_1", "entries"], [], "entries"),
+        (["components", "decoder_1", "entries", 0, "frames"], None, "has no frames"),
+        (["components", "decoder_1", "entries", 0, "inputs", 0, "shape"], [1, 1], "latent"),
+        (["components", "decoder_1", "entries", 0, "inputs", 0, "name"], "features", "latent"),
+        (
+            ["components", "decoder_1", "entries", 0, "outputs", 0, "shape"],
+            [1, 1, 1],
+            "next_features",
+        ),
+        (["components", "decoder_1", "entries", 0, "outputs", 0, "name"], "audio", "next_features"),
+        (["components", "decoder_2", "entries", 0, "inputs", 0, "shape"], [1, 1, 1], "features"),
+        (["components", "decoder_2"], None, "components.decoder_2"),
+        (["windowing", "decoder"], [], "windowing.decoder"),
+        (["windowing", "decoder", 0, "component"], "decoder_2", "not decoder_1"),
+        (["windowing", "decoder", 0, "frames_per_latent"], 2, "frames_per_latent"),
+        (["windowing", "decoder", 0, "context_frames"], -1, "context_frames"),
+        (["windowing", "decoder", 1, "frames_per_latent"], 1 << 19, "next_features"),
+        (["audio", "samples_per_frame"], 1031, "frames_per_latent"),
+        (
+            ["windowing", "decoder"],
+            [{"component": "decoder_1", "frames_per_latent": 1, "context_frames": 0}],
+            "decoder_1: tensor audio",
+        ),
         (["components", "conditioner", "entries", 0, "name"], "other", "other"),
         (["components"], [], "components"),
     ],

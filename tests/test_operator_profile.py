@@ -15,9 +15,21 @@ from typer.testing import CliRunner
 from arcmobile.bench.operators import INSIDE_REST, OUTSIDE_REST, Call, Run, read_trace, summarise
 from arcmobile.bench.result import BenchResult, OperatorProfile
 from arcmobile.cli.main import app
+from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.errors import InputError
 
-COMPONENTS = ["conditioner", "dit", "decoder"]
+
+def components(bundle: Path) -> list[str]:
+    """The programs of a generation, in order."""
+    manifest = Bundle.open(bundle).manifest
+    parts = [part.component for part in manifest.windowing.decoder]
+    assert len(parts) > 1
+    return ["conditioner", "dit", *parts]
+
+
+def shown(name: str) -> str:
+    """What the tables call a program."""
+    return {"dit": "DiT"}.get(name, name.replace("_", ", part "))
 
 
 def a_run(total: float, *calls: Call, delegate: float = 0.0, delegate_calls: int = 0) -> Run:
@@ -82,14 +94,15 @@ def test_command_on_a_bundle(micro_bundles: dict[str, Path], tmp_path: Path) -> 
     options = ("--threads", 1, "--runs", 3, "--top", 2, "--out", out)
     result = arcmobile("--bundle", micro_bundles["mobile"], *options)
     assert result.exit_code == 0, result.output
-    for words in ("conditioner:", "dit:", "decoder:", "inside XNNPACK", "left outside", "other"):
+    names = components(micro_bundles["mobile"])
+    for words in (*map(shown, names), "inside XNNPACK", "left outside", "other"):
         assert words in result.stdout
 
     written = BenchResult.read(out)
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
     assert written.runner.kind == "python"
     assert written.environment.target == "host"
-    assert [profile.component for profile in written.operators] == COMPONENTS
+    assert [profile.component for profile in written.operators] == names
     for profile in written.operators:
         assert 0 < profile.delegated < profile.total
         assert sum(one.seconds for one in profile.operators) == pytest.approx(profile.total)
@@ -97,7 +110,9 @@ def test_command_on_a_bundle(micro_bundles: dict[str, Path], tmp_path: Path) -> 
         assert sum(one.seconds for one in inside) == pytest.approx(profile.delegated)
         # XNNPACK tells of its own operators, also those that dynamic quantization brings.
         assert any(one.name.startswith("Fully Connected") for one in inside)
-        assert any("QDU8" in one.name or "QD8" in one.name for one in inside)
+        dynamic = any("QDU8" in one.name or "QD8" in one.name for one in inside)
+        precision = written.bundle.precision[profile.component].values()
+        assert dynamic is any("int8-dynamic" in each for each in precision)
     outside = {one.name for one in written.operators[0].operators if not one.delegated}
     assert "embedding.out" in outside
 
@@ -110,8 +125,9 @@ def test_command_on_traces_of_the_native_runner(
     subprocess.run([program, *arguments, "--etdump", tmp_path / "rain"], check=True)
     result = arcmobile("--etdump-dir", tmp_path)
     assert result.exit_code == 0, result.output
-    for component in COMPONENTS:
-        assert f"{component}: " in result.stdout
+    titles = [f"{shown(name)}: " for name in components(micro_bundles["mobile"])]
+    assert sorted(titles, key=result.stdout.find) == titles
+    assert result.stdout.find(titles[0]) >= 0
 
     trace = tmp_path / "rain.dit.etdp"
     dump = trace.read_bytes()
@@ -121,7 +137,7 @@ def test_command_on_traces_of_the_native_runner(
             read_trace(broken, where="here")
 
     shutil.copy(trace, tmp_path / "thunder.dit.etdp")
-    assert "several traces of the dit" in refused("--etdump-dir", tmp_path)
+    assert "several traces of dit" in refused("--etdump-dir", tmp_path)
     trace.write_bytes(b"broken")
     (tmp_path / "thunder.dit.etdp").unlink()
     assert "rain.dit.etdp" in refused("--etdump-dir", tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from arcmobile.bench.device_profiles import (
 )
 from arcmobile.bench.predict import EXPECTED, OPTIMISTIC, TYPICAL, bandwidth, predict, rate
 from arcmobile.bench.published import check_published, published_points, summary
-from arcmobile.bench.workload import StageWork, Workload, bundle_workload, model_workload
+from arcmobile.bench.workload import (
+    STAGES,
+    ComponentWork,
+    Workload,
+    bundle_workload,
+    mixed_workload,
+    model_workload,
+)
 from arcmobile.cli.main import app
 from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle, Work
 from arcmobile.runtime.errors import BundleError, InputError
@@ -67,7 +75,9 @@ def board(text: str = BOARD) -> NamedProfile:
     return NamedProfile("board", parse_profile(text, "board.toml"))
 
 
-def workload(*, weight_bytes: int = 1, calls: float = 1, **work: Any) -> Workload:
+def component(
+    name: str, calls: int, first_calls: int, weight_bytes: int = 1, **work: Any
+) -> ComponentWork:
     zero: dict[str, Any] = {
         "linear_macs": {},
         "convolution_macs": {},
@@ -75,8 +85,13 @@ def workload(*, weight_bytes: int = 1, calls: float = 1, **work: Any) -> Workloa
         "elementwise_bytes": 0,
         "largest_bytes": 0,
     }
-    stage = StageWork("dit", calls, Work.model_validate(zero | work), weight_bytes)
-    return Workload("model", "recipe", "executorch", 10.0, 8, (stage,))
+    counts = Work.model_validate(zero | work)
+    return ComponentWork(name, calls, first_calls, counts, weight_bytes)
+
+
+def workload(*, weight_bytes: int = 1, calls: int = 1, **work: Any) -> Workload:
+    one = component("dit", calls, calls, weight_bytes, **work)
+    return Workload("model", "recipe", "executorch", 10.0, 8, (one,))
 
 
 def test_products_take_their_macs_over_the_rate() -> None:
@@ -88,13 +103,39 @@ def test_products_take_their_macs_over_the_rate() -> None:
     (stage,) = found.expected.stages
     assert stage.by == {"fp32 linear": "FMLA"}
     assert stage.bound == "compute"
-    assert stage.call == pytest.approx(found.expected.seconds / 3)
+    assert stage.calls == 3
 
 
 def test_products_wait_for_weights_where_these_take_longer() -> None:
     found = predict(workload(weight_bytes=10**10, linear_macs={"fp32": 8}), board())
     assert found.optimistic.seconds == pytest.approx(1 / OPTIMISTIC.bandwidth)
     assert found.optimistic.stages[0].bound == "memory"
+
+
+def test_the_decoder_is_the_sum_of_its_parts() -> None:
+    share = OPTIMISTIC.simd["fp32", "linear"]
+    per_second = 8 * 10**9  # multiply-accumulates
+    parts = (
+        component("dit", 8, 8, linear_macs={"fp32": per_second}),
+        component("decoder_1", 3, 2, linear_macs={"fp32": 2 * per_second}),
+        component(
+            "decoder_2", 10, 1, linear_macs={"fp32": per_second}, elementwise_bytes=16 * 10**9
+        ),
+    )
+    whole = Workload("model", "recipe", "executorch", 10.0, 8, parts)
+    dit, decoder = predict(whole, board()).optimistic.stages
+    assert (dit.name, decoder.name, decoder.calls) == ("dit", "decoder", 10)
+    assert decoder.products == pytest.approx((3 * 2 + 10) / share)
+    assert decoder.elementwise == pytest.approx(10)  # at 16 bytes a cycle
+    found = predict(whole, board()).optimistic
+    assert found.seconds == pytest.approx((8 + 6 + 10) / share + 10)
+    assert found.first_audio == pytest.approx((8 + 2 * 2 + 1) / share + 1)
+
+    heavy = component("decoder_1", 1, 1, weight_bytes=10**12, convolution_macs={"fp32": 8})
+    mixed = replace(whole, components=(parts[0], heavy, parts[2]))
+    decoder = predict(mixed, board()).optimistic.stages[1]
+    assert decoder.bound == "memory"  # as most of its time
+    assert list(decoder.by) == ["fp32 linear", "fp32 convolution"]
 
 
 @pytest.mark.parametrize(("largest", "cached"), [(10**6, True), (10**6 + 1, False)])
@@ -191,21 +232,26 @@ def with_work(folder: Path) -> Bundle:
 def test_workload_of_a_bundle(tmp_path: Path) -> None:
     bundle = with_work(onnx_bundle.make_bundle(tmp_path / "tiny"))
     whole = bundle_workload(bundle)
-    assert [(stage.name, stage.calls) for stage in whole.stages] == [
-        ("conditioner", 1),
-        ("dit", 8),
-        ("decoder", 5),  # windows of 11 frames that overlap by 6, over 30 frames
+    assert [(one.name, one.calls, one.first_calls) for one in whole.components] == [
+        ("conditioner", 1, 1),
+        ("dit", 8, 8),
+        ("decoder_1", 4, 1),  # windows of 11 frames that overlap by 4, over 30 frames
+        ("decoder_2", 12, 1),  # of 9 that overlap by 4, over 60
     ]
+    assert [one.stage for one in whole.components] == ["conditioner", "dit", "decoder", "decoder"]
     assert whole.seconds == pytest.approx(1.2)
-    assert whole.stages[1].work.elementwise_bytes == 30
-    assert whole.stages[2].work.elementwise_bytes == 11
-    assert whole.stages[2].weight_bytes == bundle.manifest.components["decoder"].bytes
+    assert [one.work.elementwise_bytes for one in whole.components] == [0, 30, 11, 9]
+    for one in whole.components:
+        assert one.weight_bytes == bundle.manifest.components[one.name].bytes
     short = bundle_workload(bundle, seconds=0.2, steps=2)
-    assert [stage.calls for stage in short.stages] == [1, 2, 1]
-    assert short.stages[1].work.elementwise_bytes == 6
+    assert [one.calls for one in short.components] == [1, 2, 1, 2]  # 5 of 6 frames, 10 of 12
+    assert short.components[1].work.elementwise_bytes == 6
     shown = run(app, ["inspect", str(bundle.folder)]).stdout
     assert "GMAC" in shown
     assert "0.03 int8" in shown
+    assert "decoder_1: 6 (0.24 s) or 11 (0.44 s) frames, context 2" in shown
+    assert "decoder_2: 9 (0.18 s) frames, context 2" in shown
+    assert "encoder: 6 (0.24 s) or 11 (0.44 s) frames, context 3" in shown
 
 
 def test_bundle_of_an_older_export(tmp_path: Path) -> None:
@@ -219,14 +265,38 @@ def test_bundle_of_an_older_export(tmp_path: Path) -> None:
 
 def test_known_model_by_seconds_and_recipe() -> None:
     whole, short = (model_workload("sao-small", "mobile", seconds) for seconds in (None, 3.0))
-    assert [stage.calls for stage in whole.stages] == [1, 8, 3]
-    assert [stage.calls for stage in short.stages] == [1, 8, 1]
+    assert [one.calls for one in whole.components] == [1, 8, 3, 9, 33]
+    assert [one.calls for one in short.components] == [1, 8, 1, 3, 9]
+    assert [one.first_calls for one in short.components] == [1, 8, 1, 1, 1]
     for arguments in (("sao", "mobile"), ("sao-small", "int9")):
         with pytest.raises(InputError, match="choose one of"):
             model_workload(*arguments)
     for seconds in (0.0, 12.5):
         with pytest.raises(InputError, match="--seconds"):
             model_workload("sao-small", "mobile", seconds)
+
+
+def test_recipes_by_stage_and_a_decode_in_one_piece() -> None:
+    recipes = {"conditioner": "fp32", "dit": "int8-dynamic", "decoder": "fp16"}
+    pieces, whole = (
+        mixed_workload("sao-small", recipes, 8, whole_decode=one) for one in (False, True)
+    )
+    assert whole.recipe == "fp32 + int8-dynamic + fp16"
+    for stage, recipe in recipes.items():
+        alike = model_workload("sao-small", recipe).of_stage(stage)
+        assert pieces.of_stage(stage) == alike
+        assert [one.weight_bytes for one in whole.of_stage(stage)] == [
+            one.weight_bytes for one in alike
+        ]
+    assert [one.calls for one in whole.of_stage("decoder")] == [1, 1, 1]
+
+    def macs(one: ComponentWork) -> int:
+        return one.calls * sum(one.work.macs.values())
+
+    for part, piece in zip(whole.of_stage("decoder"), pieces.of_stage("decoder"), strict=True):
+        assert 0.85 * macs(piece) < macs(part) <= macs(piece)
+        assert part.work.largest_bytes >= piece.work.largest_bytes
+    assert [part.stage for part in whole.components[:3]] == list(STAGES)
 
 
 def test_published_points_are_checked_and_said() -> None:

@@ -8,6 +8,7 @@ and the pretransform's latent scale applied inside.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -71,12 +72,44 @@ def convolution(
     return layer
 
 
+class ProductUpsample(nn.Module):
+    """A transposed convolution of kernel 2 * stride as one linear layer: ``(B, C, 1, T)``.
+
+    Between two neighbouring frames lie ``stride`` outputs that depend on these two and on no other;
+    a row of both frames, times a matrix, gives them all. As a linear layer it is quantized with a
+    range per row instead of one for the whole window, which halves its error.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int):
+        super().__init__()
+        inputs, self.outputs, _ = weight.shape
+        self.stride, self.padding = stride, padding
+        # (C_in, C_out, [late half of the earlier frame's taps, early half of the later's])
+        earlier, later = weight[..., stride:], weight[..., :stride]
+        rows = torch.stack([earlier, later]).permute(3, 2, 0, 1)  # (stride, C_out, 2, C_in)
+        self.product = nn.Linear(2 * inputs, stride * self.outputs, device="meta")
+        self.product.weight = parameter(rows.reshape(stride * self.outputs, 2 * inputs))
+        self.product.bias = parameter(bias.repeat(stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Reshaped, not squeezed: XNNPACK's delegate would leave that to others.
+        frames = x.permute(0, 2, 3, 1).reshape(x.shape[0], x.shape[3], x.shape[1])  # (B, T, C)
+        pairs = torch.cat([F.pad(frames, (0, 0, 1, 0)), F.pad(frames, (0, 0, 0, 1))], dim=-1)
+        length = (frames.shape[1] - 1) * self.stride + 2 * self.stride - 2 * self.padding
+        spread = self.product(pairs).reshape(x.shape[0], -1, self.outputs)
+        kept = spread[:, self.padding : self.padding + length]
+        return kept.reshape(x.shape[0], 1, length, self.outputs).permute(0, 3, 1, 2)
+
+
 def transposed_convolution(
     weights: Weights, form: NetworkForm, inputs: int, outputs: int, stride: int
 ) -> nn.Module:
     """A weight-normed upsampling convolution of kernel 2 * stride."""
     kernel, padding = 2 * stride, math.ceil(stride / 2)
     weight = folded_weight(weights, inputs, outputs, kernel)
+    bias = weights.take("bias", outputs)
+    if form.product_upsample:
+        return ProductUpsample(weight, bias, stride, padding)
     layer: nn.ConvTranspose1d | nn.ConvTranspose2d
     if form.flat_conv:
         layer = nn.ConvTranspose1d(inputs, outputs, kernel, stride, padding, device="meta")
@@ -86,7 +119,7 @@ def transposed_convolution(
             inputs, outputs, (1, kernel), (1, stride), (0, padding), device="meta"
         )
         layer.weight = parameter(weight.unsqueeze(2))
-    layer.bias = parameter(weights.take("bias", outputs))
+    layer.bias = parameter(bias)
     return layer
 
 
@@ -211,38 +244,58 @@ def _leave(x: Tensor, form: NetworkForm) -> Tensor:
 class OobleckDecoder(nn.Module):
     """``latent`` (B, latent_dim, frames) -> ``audio`` (B, channels, about frames * ratio).
 
+    With ``blocks`` it is that run of the decoder's blocks only. The run that begins with the first
+    block takes the latent, the one that ends with the last gives audio; between runs go features,
+    ``(B, channels, frames of their rate)``. Layers keep the names they have in the whole.
+
     Weights are taken at the prefix ``pretransform.model``.
     """
 
     def __init__(
-        self, config: AutoencoderConfig, scale: float, weights: Weights, form: NetworkForm
+        self,
+        config: AutoencoderConfig,
+        scale: float,
+        weights: Weights,
+        form: NetworkForm,
+        blocks: range | None = None,
     ):
         super().__init__()
         decoder = config.decoder.config
         scope = weights.scope("decoder.layers")
-        self.form, self.scale = form, scale
         stages = decoder.stages[::-1]
-        self.conv_in = convolution(
-            scope.scope("0"), form, decoder.latent_dim, stages[0][1], _KERNEL, padding=3
-        )
-        self.blocks = nn.Sequential(
-            *(
-                DecoderBlock(decoder, scope.scope(str(1 + i)), form, wide, narrow, stride)
-                for i, (narrow, wide, stride) in enumerate(stages)
+        chosen = range(len(stages)) if blocks is None else blocks
+        self.form = form
+        self.scale = 1.0
+        self.conv_in: nn.Module | None = None
+        if chosen.start == 0:
+            self.scale = scale
+            self.conv_in = convolution(
+                scope.scope("0"), form, decoder.latent_dim, stages[0][1], _KERNEL, padding=3
             )
-        )
-        last = len(stages) + 1
-        width = stages[-1][0]
-        self.act = activation(decoder.use_snake, scope.scope(str(last)), width, form)
-        self.conv_out = convolution(
-            scope.scope(str(last + 1)), form, width, decoder.out_channels, _KERNEL,
-            padding=3, bias=False,
-        )  # fmt: skip
-        self.tanhs = int(decoder.final_tanh) + int(config.decoder.soft_clip)
+        self.blocks = nn.Sequential()
+        for index in chosen:
+            narrow, wide, stride = stages[index]
+            block = DecoderBlock(decoder, scope.scope(str(1 + index)), form, wide, narrow, stride)
+            self.blocks.add_module(str(index), block)
+        self.act: nn.Module | None = None
+        self.conv_out: nn.Module | None = None
+        self.tanhs = 0
+        if chosen.stop == len(stages):
+            last, width = len(stages) + 1, stages[-1][0]
+            self.act = activation(decoder.use_snake, scope.scope(str(last)), width, form)
+            self.conv_out = convolution(
+                scope.scope(str(last + 1)), form, width, decoder.out_channels, _KERNEL,
+                padding=3, bias=False,
+            )  # fmt: skip
+            self.tanhs = int(decoder.final_tanh) + int(config.decoder.soft_clip)
 
-    def forward(self, latent: Tensor) -> Tensor:
-        x = latent if self.scale == 1.0 else latent * self.scale
-        x = self.conv_out(self.act(self.blocks(self.conv_in(_enter(x, self.form)))))
+    def forward(self, x: Tensor) -> Tensor:
+        x = _enter(x if self.scale == 1.0 else x * self.scale, self.form)
+        if self.conv_in is not None:
+            x = self.conv_in(x)
+        x = self.blocks(x)
+        if self.act is not None and self.conv_out is not None:
+            x = self.conv_out(self.act(x))
         for _ in range(self.tanhs):
             x = torch.tanh(x)
         return _leave(x, self.form)
@@ -291,16 +344,54 @@ class OobleckEncoder(nn.Module):
         return mean * (1.0 / self.scale), stdev * (1.0 / self.scale)
 
 
-def decoder_context_frames(config: AutoencoderConfig) -> int:
-    """Latent frames on each side that a decoded frame depends on.
+# Blocks in front of which the decoder is cut into parts. Behind the first block, the reach of what
+# follows has fallen from 7 latent frames to 1; behind the third, to a sixteenth.
+_CUTS = (1, 3)
 
-    Follows the interval of a frame's samples back through the layers, so windows that overlap by
+
+def decoder_parts(config: AutoencoderConfig) -> tuple[range, ...]:
+    """Runs of blocks that the decoder is cut into, to be windowed each on their own.
+
+    No cut follows an odd stride: what comes out there is no whole number of frames.
+    """
+    strides = [stride for *_, stride in config.decoder.config.stages[::-1]]
+    cuts = [
+        cut
+        for cut in _CUTS
+        if cut < len(strides) and all(stride % 2 == 0 for stride in strides[:cut])
+    ]
+    edges = [0, *cuts, len(strides)]
+    return tuple(range(start, stop) for start, stop in pairwise(edges))
+
+
+def decoder_rate(config: AutoencoderConfig, block: int) -> int:
+    """Frames per latent frame that go into a block of the decoder."""
+    return math.prod(stride for *_, stride in config.decoder.config.stages[::-1][:block])
+
+
+def decoder_floats_per_frame(config: AutoencoderConfig, blocks: range) -> int:
+    """Numbers in the largest activation of a run of blocks, per frame of the run's input."""
+    stages, rate, largest = config.decoder.config.stages[::-1], 1, 0
+    for index in blocks:
+        narrow, wide, stride = stages[index]
+        largest = max(largest, rate * wide, rate * stride * narrow)
+        rate *= stride
+    return largest
+
+
+def decoder_context_frames(config: AutoencoderConfig, blocks: range) -> int:
+    """Frames of a run's input, on each side, that what it gives for a frame depends on.
+
+    Follows the interval of a frame's outputs back through the layers, so windows that overlap by
     this much decode exactly.
     """
     decoder = config.decoder.config
-    low, high = 0, config.downsampling_ratio - 1  # samples of frame 0
-    low, high = low - _KERNEL // 2, high + _KERNEL // 2
-    for _, _, stride in decoder.stages:
+    stages = decoder.stages[::-1]
+    low, high = 0, math.prod(stages[index][2] for index in blocks) - 1  # outputs of frame 0
+    if blocks.stop == len(stages):
+        low, high = low - _KERNEL // 2, high + _KERNEL // 2
+    for index in reversed(blocks):
+        stride = stages[index][2]
         reach = sum(dilation * (_KERNEL // 2) for dilation in _DILATIONS)
         low, high = low - reach, high + reach
         if decoder.use_nearest_upsample:
@@ -309,7 +400,8 @@ def decoder_context_frames(config: AutoencoderConfig) -> int:
         else:
             padding = math.ceil(stride / 2)
             low, high = -((2 * stride - 1 - low - padding) // stride), (high + padding) // stride
-    low, high = low - _KERNEL // 2, high + _KERNEL // 2
+    if blocks.start == 0:
+        low, high = low - _KERNEL // 2, high + _KERNEL // 2
     return max(-low, high)
 
 

@@ -24,19 +24,23 @@ class NetworkForm:
         fused_norm: layer norm as one operator, else as matrix products and arithmetic.
         fused_attention: ``scaled_dot_product_attention``, else bmm - softmax - bmm.
         flat_conv: 1-D convolutions, else 2-D ones with (1, K) kernels on (B, C, 1, T).
+        product_upsample: transposed convolutions as linear layers (needs ``flat_conv`` off).
     """
 
     name: str
     fused_norm: bool
     fused_attention: bool
     flat_conv: bool
+    product_upsample: bool = False
 
 
 REFERENCE = NetworkForm("reference", fused_norm=True, fused_attention=True, flat_conv=True)
 ONNX = NetworkForm("onnx", fused_norm=True, fused_attention=False, flat_conv=True)
 # LiteRT has 2-D convolutions only: flat ones would cost it two transposes each.
 LITERT = NetworkForm("litert", fused_norm=True, fused_attention=False, flat_conv=False)
-XNNPACK = NetworkForm("xnnpack", fused_norm=False, fused_attention=False, flat_conv=False)
+XNNPACK = NetworkForm(
+    "xnnpack", fused_norm=False, fused_attention=False, flat_conv=False, product_upsample=True
+)
 
 
 class RowMean(nn.Module):

@@ -3,18 +3,23 @@
 //   arcmobile-probe philox C0 C1 C2 C3 K0 K1               four words
 //   arcmobile-probe schedule STEPS START END               float32 values
 //   arcmobile-probe windows FRAMES WINDOW CONTEXT          start stop keep_start keep_stop
+//   arcmobile-probe chain FRAMES SAMPLES_PER_FRAME SAMPLES MISSING RATE:CONTEXT:WINDOW,WINDOW...
+//       one RATE... for each part; what is run, freed and given, see `chain` below
 //   arcmobile-probe tokens SPIECE_MODEL TOKENIZER_JSON EOS < lines    JSON strings in, ids out
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
-#include "decode_windows.h"
+#include "decoder_chain.h"
 #include "noise.h"
+#include "request.h"
 #include "sampler.h"
 #include "tokenizer.h"
 
@@ -25,6 +30,72 @@ namespace {
 std::uint64_t number(const std::string& text) { return std::strtoull(text.c_str(), nullptr, 0); }
 
 std::uint32_t word(const std::string& text) { return static_cast<std::uint32_t>(number(text)); }
+
+constexpr int kLatentChannels = 2;
+constexpr int kSoundChannels = 2;
+
+// RATE:CONTEXT:WINDOW,WINDOW... of a part whose input has `channels`.
+DecoderPart decoder_part(const std::string& text, int channels, int given) {
+  std::istringstream stream(text);
+  DecoderPart part{};
+  char separator = 0;
+  stream >> part.frames_per_latent >> separator >> part.context_frames;
+  for (int window = 0; stream >> separator >> window;) {
+    part.component.entries.push_back({"", window, {{"", {1, channels, window}, Dtype::float32}},
+                                      {{"", {1, given, 0}, Dtype::float32}}});
+  }
+  return part;
+}
+
+// Decodes a latent of 1, 2, 3 ... and prints `call PART values...` for each window, `done PART`,
+// and `chunk values...`. A part repeats frames: channel c of what it gives is channel c of what it
+// takes (round and round) plus c. Context at a window's edges comes out 1000 too large, so that it
+// shows what was kept. The last part gives MISSING samples less.
+int chain(const std::vector<std::string>& a) {
+  Bundle bundle{};
+  bundle.samples_per_frame = std::stoi(a[2]);
+  constexpr std::size_t kFirstPart = 5;
+  int channels = kLatentChannels;
+  for (std::size_t i = kFirstPart; i < a.size(); ++i) {
+    const int given = i + 1 < a.size() ? channels + 1 : kSoundChannels;
+    bundle.decoder.push_back(decoder_part(a[i], channels, given));
+    channels = given;
+  }
+  const std::vector<PartPlan> parts = plan_decoder(bundle, std::stoi(a[1]));
+  std::vector<float> latent(number(a[1]) * kLatentChannels);
+  for (std::size_t i = 0; i < latent.size(); ++i) latent[i] = static_cast<float>(i + 1);
+  const auto run = [&](std::size_t index, std::vector<float>& window) {
+    std::printf("call %zu", index);
+    for (const float value : window) std::printf(" %.9g", static_cast<double>(value));
+    std::puts("");
+    const PartPlan& part = parts[index];
+    const int missing = index + 1 == parts.size() ? std::stoi(a[4]) : 0;
+    const int length = part.window * part.ratio - missing;
+    std::vector<float> output;
+    for (int c = 0; c < part.given_channels; ++c) {
+      for (int i = 0; i < length; ++i) {
+        const int frame = i / part.ratio;
+        const bool edge = std::min(frame, part.window - 1 - frame) < part.context;
+        const int at = c % part.taken_channels * part.window + frame;
+        output.push_back(window[static_cast<std::size_t>(at)] + static_cast<float>(c) +
+                         (edge ? 1000.0F : 0.0F));
+      }
+    }
+    return output;
+  };
+  const auto done = [](std::size_t index) { std::printf("done %zu\n", index); };
+  DecoderChain decoder(latent, parts, number(a[3]), run, done);
+  while (const auto chunk = decoder.next()) {
+    std::printf("chunk");
+    for (std::size_t c = 0; c < kSoundChannels; ++c) {
+      for (std::size_t i = 0; i < chunk->count; ++i) {
+        std::printf(" %.9g", static_cast<double>(chunk->channel(c)[i]));
+      }
+    }
+    std::puts("");
+  }
+  return 0;
+}
 
 int tokens(const std::vector<std::string>& a) {
   const PromptTokenizer tokenizer(Tokenizer{a[1], a[2], 64, 0, std::stoi(a[3])});
@@ -69,6 +140,7 @@ int main(int argc, char** argv) {
     }
     return 0;
   }
+  if (a.size() >= 6 && a[0] == "chain") return chain(a);
   if (a.size() == 4 && a[0] == "tokens") return tokens(a);
   std::fputs("see the head of probe/main.cc\n", stderr);
   return 2;

@@ -7,8 +7,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "decode_windows.h"
 #include "errors.h"
+#include "manifest_field.h"
 #include "noise.h"
 #include "sampler.h"
 
@@ -16,66 +16,12 @@ namespace arcmobile {
 namespace {
 
 using nlohmann::json;
+using Field = ManifestField;
 
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kAgain = "; export the bundle again";
+constexpr int kSchemaVersion = 2;
 constexpr std::int64_t kMostElements = std::int64_t{1} << 31;  // of one tensor
-
-// A value of the manifest with the way to it, so that every complaint says where.
-class Field {
- public:
-  Field(const json& value, std::string where) : value_(&value), where_(std::move(where)) {}
-
-  [[noreturn]] void fail(const std::string& problem) const {
-    throw Error(where_ + ": " + problem + kAgain);
-  }
-
-  Field operator[](const std::string& key) const {
-    const auto found = value_->is_object() ? value_->find(key) : value_->end();
-    if (!value_->is_object() || found == value_->end()) fail("has no " + key);
-    return {*found, where_ + "." + key};
-  }
-
-  bool has(const std::string& key) const {
-    return value_->is_object() && value_->contains(key) && !(*value_)[key].is_null();
-  }
-
-  std::vector<Field> list(bool may_be_empty = false) const {
-    if (!value_->is_array() || (value_->empty() && !may_be_empty)) fail("is no list of values");
-    std::vector<Field> items;
-    for (std::size_t i = 0; i < value_->size(); ++i) {
-      items.emplace_back((*value_)[i], where_ + "[" + std::to_string(i) + "]");
-    }
-    return items;
-  }
-
-  std::string text() const {
-    if (!value_->is_string()) fail("is no text");
-    return value_->get<std::string>();
-  }
-
-  double number() const {
-    if (!value_->is_number()) fail("is no number");
-    return value_->get<double>();
-  }
-
-  int integer(int least, int most = std::numeric_limits<int>::max()) const {
-    if (!value_->is_number_integer()) fail("is no whole number");
-    const bool large = value_->is_number_unsigned() &&
-                       value_->get<std::uint64_t>() > static_cast<std::uint64_t>(most);
-    const auto number = large ? std::int64_t{most} + 1 : value_->get<std::int64_t>();
-    if (number < least || number > most) fail("is out of range");
-    return static_cast<int>(number);
-  }
-
-  void expect(const std::string& wanted, const std::string& mend) const {
-    if (text() != wanted) fail("is " + text() + ", this runner knows " + wanted + "; " + mend);
-  }
-
- private:
-  const json* value_;
-  std::string where_;
-};
 
 bool is_plain_name(const std::string& name) {
   const auto plain = [](unsigned char c) {
@@ -146,8 +92,8 @@ void expect_shape(const Field& where, const std::vector<TensorSpec>& specs,
   }
 }
 
-// What the generation relies on: names and shapes that follow from the rest of the manifest.
-void check_parts_agree(const Bundle& bundle, const Field& components) {
+// Conditioner and DiT: names and shapes that follow from the rest of the manifest.
+void check_text_parts(const Bundle& bundle, const Field& components) {
   const std::vector<std::int32_t> per_token{1, bundle.tokenizer.max_length};
   const Entry& text = bundle.conditioner.entries.front();
   const Field conditioner = components["conditioner"];
@@ -170,18 +116,59 @@ void check_parts_agree(const Bundle& bundle, const Field& components) {
     }
     if (entry.inputs.size() != 2 + text.outputs.size()) dit.fail("takes other inputs");
   }
-  for (const Entry& entry : bundle.decoder.entries) {
-    const Field decoder = components["decoder"];
-    expect_shape(decoder, entry.inputs, "latent", {1, bundle.latent_channels, entry.frames},
-                 Dtype::float32);
-    const TensorSpec* audio = find(entry.outputs, "audio");
-    // Odd strides make the output a few samples shorter than its frames.
-    if (audio == nullptr || audio->shape.size() != 3 || audio->shape[0] != 1 ||
-        audio->shape[1] != bundle.channels ||
-        std::int64_t{audio->shape[2]} > std::int64_t{entry.frames} * bundle.samples_per_frame) {
-      decoder.fail("its audio has another shape");
+}
+
+// The decoder's parts as `windowing` lists them: decoder_1, decoder_2 and on.
+std::vector<DecoderPart> read_decoder(const std::string& folder, const Field& windowing,
+                                      const Field& components) {
+  std::vector<DecoderPart> parts;
+  for (const Field& one : windowing["decoder"].list()) {
+    const std::string name = "decoder_" + std::to_string(parts.size() + 1);
+    const Field component = one["component"];
+    if (component.text() != name) component.fail("is " + component.text() + ", not " + name);
+    parts.push_back({read_component(folder, components, name),
+                     one["frames_per_latent"].integer(1, 1 << 20),
+                     one["context_frames"].integer(0, 1 << 20)});
+  }
+  return parts;
+}
+
+// Each part of the decoder takes what the one before gives, and gives whole frames of the next.
+void check_decoder(const Bundle& bundle, const Field& windowing, const Field& components) {
+  int channels = bundle.latent_channels;
+  for (std::size_t i = 0; i < bundle.decoder.size(); ++i) {
+    const DecoderPart& part = bundle.decoder[i];
+    const bool first = i == 0, last = i + 1 == bundle.decoder.size();
+    const int per_latent =
+        last ? bundle.samples_per_frame : bundle.decoder[i + 1].frames_per_latent;
+    if ((first && part.frames_per_latent != 1) || per_latent % part.frames_per_latent != 0) {
+      windowing["decoder"].list()[i]["frames_per_latent"].fail(
+          "is odd, the part gives " + std::to_string(per_latent) + " per latent frame");
     }
-    if (entry.inputs.size() != 1) decoder.fail("takes other inputs");
+    const std::string given = last ? "audio" : "next_features";
+    const std::int64_t ratio = per_latent / part.frames_per_latent;
+    const Field field = components[part.component.name];
+    int given_channels = last ? bundle.channels : 0;  // 0: as the part's first entry has it
+    for (const Entry& entry : part.component.entries) {
+      if (entry.frames == 0) field.fail("entry " + entry.name + " has no frames");
+      if (entry.inputs.size() != 1) field.fail("takes other inputs");
+      if (entry.outputs.size() != 1) field.fail("gives other outputs");
+      expect_shape(field, entry.inputs, first ? "latent" : "features",
+                   {1, channels, entry.frames}, Dtype::float32);
+      const TensorSpec& output = entry.outputs.front();
+      if (output.name != given || output.dtype != Dtype::float32 || output.shape.size() != 3 ||
+          output.shape[0] != 1) {
+        field.fail("tensor " + given + " is missing or of another shape");
+      }
+      if (given_channels == 0) given_channels = output.shape[1];
+      const std::int64_t length = output.shape[2], most = entry.frames * ratio;
+      // Odd strides make the sound a few samples shorter than its frames.
+      const bool fits = last ? length <= most : length == most;
+      if (output.shape[1] != given_channels || !fits) {
+        field.fail("tensor " + given + " has another shape");
+      }
+    }
+    channels = given_channels;
   }
 }
 
@@ -229,8 +216,9 @@ Bundle open_bundle(const std::string& given) {
   while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
   const json document = read_json(folder);
   const Field root(document, folder + "/" + kManifest);
-  if (root["schema_version"].integer(0) != 1) {
-    root["schema_version"].fail("is unknown, this runner knows 1; use a newer runner");
+  if (root["schema_version"].integer(0) != kSchemaVersion) {
+    root["schema_version"].fail("is unknown, this runner knows " + std::to_string(kSchemaVersion) +
+                                "; use a newer runner");
   }
   Bundle bundle{};
   bundle.folder = folder;
@@ -251,6 +239,10 @@ Bundle open_bundle(const std::string& given) {
     bundle.frame_counts.push_back(count.integer(1, 1 << 20));
   }
   std::sort(bundle.frame_counts.begin(), bundle.frame_counts.end());
+  // Frames of every part, up to the samples, are counted in int.
+  if (bundle.longest_frames() > std::numeric_limits<int>::max() / bundle.samples_per_frame) {
+    root["frame_counts"].fail("is out of range");
+  }
   for (const Field& number : root["numbers"].list(true)) {
     bundle.numbers.push_back(
         {number["name"].text(), number["minimum"].number(), number["maximum"].number()});
@@ -261,12 +253,12 @@ Bundle open_bundle(const std::string& given) {
   bundle.logsnr_start = schedule["logsnr_start"].number();
   bundle.logsnr_end = schedule["logsnr_end"].number();
   bundle.default_steps = schedule["default_steps"].integer(1, kMaxSteps);
-  bundle.context_frames = root["windowing"]["context_frames"].integer(0, 1 << 20);
   const Field components = root["components"];
   bundle.conditioner = read_component(folder, components, "conditioner");
   bundle.dit = read_component(folder, components, "dit");
-  bundle.decoder = read_component(folder, components, "decoder");
-  check_parts_agree(bundle, components);
+  bundle.decoder = read_decoder(folder, root["windowing"], components);
+  check_text_parts(bundle, components);
+  check_decoder(bundle, root["windowing"], components);
   return bundle;
 }
 

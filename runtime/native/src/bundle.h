@@ -19,7 +19,7 @@ struct TensorSpec {
 
 struct Entry {
   std::string name;
-  int frames;  // latent frames it works on; 0 for the conditioner
+  int frames;  // of its input, the latent or a decoder part's features; 0 for the conditioner
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
 };
@@ -29,8 +29,16 @@ struct Component {
   std::string path;
   std::vector<Entry> entries;
 
-  // The entry that works on `frames` latent frames. Throws Error where there is none.
+  // The entry that works on `frames` frames. Throws Error where there is none.
   const Entry& entry_for(int frames) const;
+};
+
+// One part of the decoder: its input has `frames_per_latent` frames for each latent frame, and what
+// comes out closer than `context_frames` of its input to a window's inner edge is spoilt.
+struct DecoderPart {
+  Component component;
+  int frames_per_latent;
+  int context_frames;
 };
 
 struct NumberInput {
@@ -62,10 +70,9 @@ struct Bundle {
   double logsnr_start;
   double logsnr_end;
   int default_steps;
-  int context_frames;
   Component conditioner;
   Component dit;
-  Component decoder;
+  std::vector<DecoderPart> decoder;  // one or more, in order
 
   int longest_frames() const { return frame_counts.back(); }
 };

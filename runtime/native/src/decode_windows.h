@@ -1,4 +1,4 @@
-// Where the windows of the chunked decode lie, as in runtime/decode.py.
+// Where the windows of a chunked decode lie, as in runtime/decode.py.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 
 namespace arcmobile {
 
-// Frames start .. stop go through the decoder; keep_start .. keep_stop of them are kept.
+// Frames start .. stop go through the network; keep_start .. keep_stop of them are kept.
 struct Window {
   int start;
   int stop;

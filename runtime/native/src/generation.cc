@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <numeric>
 
-#include "decode_windows.h"
-#include "errors.h"
+#include "decoder_chain.h"
 #include "process_memory.h"
 #include "sampler.h"
 #include "stage_marks.h"
@@ -32,6 +32,46 @@ void drop_from_page_cache(const std::string& path) {
   close(file);
 }
 
+// A program of a stage: a component and which of its entries.
+struct Program {
+  const Component* component;
+  const Entry* entry;
+};
+
+// The loaded programs of a stage, in order; each is freed with the stage, or before.
+class LoadedPrograms {
+ public:
+  LoadedPrograms(const std::vector<Program>& programs, const GenerationOptions& options)
+      : programs_(programs), options_(options) {
+    const bool trace = !options.trace_prefix.empty();
+    for (const Program& one : programs) {
+      loaded_.push_back(std::make_unique<ComponentProgram>(*one.component, *one.entry,
+                                                           options.load_mode, trace));
+    }
+  }
+
+  ComponentProgram& operator[](std::size_t index) { return *loaded_[index]; }
+
+  // Writes the program's trace, if any, and frees it. Throws Error.
+  void free(std::size_t index) {
+    if (!loaded_[index]) return;
+    if (!options_.trace_prefix.empty()) {
+      const std::string& name = programs_[index].component->name;
+      loaded_[index]->write_trace(options_.trace_prefix + "." + name + ".etdp");
+    }
+    loaded_[index].reset();
+  }
+
+  void free_all() {
+    for (std::size_t i = 0; i < loaded_.size(); ++i) free(i);
+  }
+
+ private:
+  const std::vector<Program>& programs_;
+  const GenerationOptions& options_;
+  std::vector<std::unique_ptr<ComponentProgram>> loaded_;
+};
+
 class Generation {
  public:
   Generation(const Bundle& bundle, const Plan& plan, const GenerationOptions& options,
@@ -42,14 +82,13 @@ class Generation {
 
   GenerationStats run(const std::string& prompt) {
     if (options_.cold) {
-      for (const auto* one : {&bundle_.conditioner, &bundle_.dit, &bundle_.decoder}) {
-        drop_from_page_cache(one->path);
-      }
+      drop_from_page_cache(bundle_.conditioner.path);
+      drop_from_page_cache(bundle_.dit.path);
+      for (const DecoderPart& part : bundle_.decoder) drop_from_page_cache(part.component.path);
     }
     const Inputs text = tokenize(prompt);
     Inputs dit_inputs{condition(text), {}};
-    const std::vector<float> latent = sample(dit_inputs);
-    decode(latent);
+    decode(sample(dit_inputs));
     mark("finish");
     return std::move(stats_);
   }
@@ -72,23 +111,20 @@ class Generation {
     return inputs;
   }
 
-  // Loads a program, hands it to `body`, frees it; notes time and memory.
+  // Loads the programs of a stage, hands them to `body`, frees them; notes time and memory.
   template <typename Body>
-  void stage(const Component& component, const Entry& entry, const Body& body) {
+  void stage(const std::string& name, const std::vector<Program>& programs, const Body& body) {
     reset_peak();
     StageStats& stats = stats_.stages.emplace_back();
-    stats.name = component.name;
+    stats.name = name;
     {
-      mark("load " + component.name);
+      mark("load " + name);
       const double begin = now();
-      ComponentProgram program(component, entry, options_.load_mode,
-                               !options_.trace_prefix.empty());
+      LoadedPrograms loaded(programs, options_);
       stats.load_seconds = now() - begin;
-      mark(component.name);
-      body(program, stats);
-      if (!options_.trace_prefix.empty()) {
-        program.write_trace(options_.trace_prefix + "." + component.name + ".etdp");
-      }
+      mark(name);
+      body(loaded, stats);
+      loaded.free_all();
     }
     stats.peak_bytes = peak_bytes();
     stats_.peak_bytes = std::max(stats_.peak_bytes, stats.peak_bytes);
@@ -105,10 +141,10 @@ class Generation {
 
   Floats condition(const Inputs& inputs) {
     Floats conditioning;
-    stage(bundle_.conditioner, bundle_.conditioner.entries.front(),
-          [&](ComponentProgram& program, StageStats& stats) {
+    stage("conditioner", {{&bundle_.conditioner, &bundle_.conditioner.entries.front()}},
+          [&](LoadedPrograms& programs, StageStats& stats) {
             progress_("conditioner", 0, 1);
-            conditioning = timed_run(program, stats, inputs);
+            conditioning = timed_run(programs[0], stats, inputs);
             progress_("conditioner", 1, 1);
           });
     return conditioning;
@@ -118,13 +154,13 @@ class Generation {
     const auto size = static_cast<std::size_t>(bundle_.latent_channels) *
                       static_cast<std::size_t>(plan_.frames);
     std::vector<float> latent;
-    stage(bundle_.dit, bundle_.dit.entry_for(plan_.frames),
-          [&](ComponentProgram& program, StageStats& stats) {
+    stage("dit", {{&bundle_.dit, &bundle_.dit.entry_for(plan_.frames)}},
+          [&](LoadedPrograms& programs, StageStats& stats) {
             progress_("DiT step", 0, static_cast<int>(plan_.times.size()) - 1);
             const auto velocity = [&](const std::vector<float>& x, float t) {
               inputs.floats["latent"] = x;
               inputs.floats["timestep"] = {t};
-              return std::move(timed_run(program, stats, inputs).at("velocity"));
+              return std::move(timed_run(programs[0], stats, inputs).at("velocity"));
             };
             const double begin = now();
             latent = pingpong(velocity, plan_.times, plan_.seed, size,
@@ -137,36 +173,40 @@ class Generation {
     return latent;
   }
 
-  void decode(const std::vector<float>& latent) {
-    const Entry& entry = bundle_.decoder.entry_for(plan_.window);
-    const auto channels = static_cast<std::size_t>(bundle_.latent_channels);
-    const auto per_frame = static_cast<std::size_t>(bundle_.samples_per_frame);
-    const auto stride = static_cast<std::size_t>(entry.outputs.front().shape[2]);
-    const auto row = [&](const std::vector<float>& all, std::size_t c, int frame) {
-      return all.begin() + static_cast<std::ptrdiff_t>(c) * plan_.frames + frame;
-    };
-    stage(bundle_.decoder, entry, [&](ComponentProgram& program, StageStats& stats) {
-      progress_("decoded frame", 0, plan_.frames_needed);
-      for (const Window& w : plan_windows(plan_.frames, plan_.window, bundle_.context_frames)) {
-        if (w.keep_start >= plan_.frames_needed) break;
+  void decode(std::vector<float> latent) {
+    std::vector<Program> parts;
+    for (std::size_t i = 0; i < bundle_.decoder.size(); ++i) {
+      const Component& component = bundle_.decoder[i].component;
+      parts.push_back({&component, &component.entry_for(plan_.decoder[i].window)});
+    }
+    stage("decoder", parts, [&](LoadedPrograms& programs, StageStats& stats) {
+      double spent = 0;  // since the last chunk of sound; what the sink does is not counted
+      const auto report = [&] {
+        const auto per_frame = static_cast<std::size_t>(bundle_.samples_per_frame);
+        const auto frames = static_cast<int>((stats_.samples + per_frame - 1) / per_frame);
+        progress_("decoded frame", frames, plan_.frames_needed);
+      };
+      const auto run = [&](std::size_t part, std::vector<float>& window) {
+        report();  // also between the windows of a chunk, so that Ctrl-C is heeded soon
+        const Entry& entry = *parts[part].entry;
         Inputs inputs;
-        auto& piece = inputs.floats["latent"];
-        for (std::size_t c = 0; c < channels; ++c) {
-          piece.insert(piece.end(), row(latent, c, w.start), row(latent, c, w.stop));
-        }
-        const auto audio = std::move(timed_run(program, stats, inputs).at("audio"));
-        const std::size_t from = static_cast<std::size_t>(w.keep_start - w.start) * per_frame;
-        const std::size_t to = static_cast<std::size_t>(w.keep_stop - w.start) * per_frame;
-        if (to > stride && w.keep_stop != plan_.frames) {
-          throw Error(bundle_.decoder.path + ": gives too few samples for its context; " +
-                      "export the bundle again");
-        }
-        const std::size_t wanted = plan_.samples - stats_.samples;
-        const std::size_t kept = std::min(wanted, std::min(to, stride) - from);
-        sink_(audio.data() + from, stride, kept);
-        stats_.samples += kept;
-        progress_("decoded frame", std::min(w.keep_stop, plan_.frames_needed),
-                  plan_.frames_needed);
+        std::vector<float>& input = inputs.floats[entry.inputs.front().name];
+        input.swap(window);
+        const double begin = now();
+        Floats outputs = programs[part].run(inputs);
+        spent += now() - begin;
+        input.swap(window);
+        return std::move(outputs.at(entry.outputs.front().name));
+      };
+      // The first parts have the most weights and are done early; their memory is free then.
+      const auto free = [&](std::size_t part) { programs.free(part); };
+      DecoderChain chain(std::move(latent), plan_.decoder, plan_.samples, run, free);
+      while (const std::optional<Chunk> chunk = chain.next()) {
+        stats.calls.push_back(spent);
+        spent = 0;
+        sink_(chunk->channel(0), chunk->stride, chunk->count);
+        stats_.samples += chunk->count;
+        report();
       }
     });
   }

@@ -1,4 +1,4 @@
-// Prompt to sound: conditioner, DiT, decoder, one in memory at a time; with the figures of it.
+// Prompt to sound: conditioner, DiT, decoder, one stage in memory at a time; with its figures.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@ namespace arcmobile {
 struct StageStats {
   std::string name;
   double load_seconds = 0;
-  std::vector<double> calls;         // a DiT step, a decoder window
+  std::vector<double> calls;         // a DiT step, a chunk of sound with all windows it needed
   std::uint64_t peak_bytes = 0;      // resident, while the stage was in memory
   std::uint64_t bytes_after = 0;     // resident, after it was freed
 

@@ -59,6 +59,23 @@ void settle_numbers(const Request& request, double seconds, const Bundle& bundle
 
 }  // namespace
 
+std::vector<PartPlan> plan_decoder(const Bundle& bundle, int frames) {
+  std::vector<PartPlan> plans;
+  for (std::size_t i = 0; i < bundle.decoder.size(); ++i) {
+    const DecoderPart& part = bundle.decoder[i];
+    const int rate = part.frames_per_latent;
+    const int next_rate = i + 1 < bundle.decoder.size() ? bundle.decoder[i + 1].frames_per_latent
+                                                        : bundle.samples_per_frame;
+    std::vector<int> windows;
+    for (const Entry& entry : part.component.entries) windows.push_back(entry.frames);
+    const int window = choose_window(frames * rate, windows, part.context_frames);
+    const Entry& entry = part.component.entry_for(window);
+    plans.push_back({frames * rate, window, part.context_frames, next_rate / rate,
+                     entry.inputs.front().shape[1], entry.outputs.front().shape[1]});
+  }
+  return plans;
+}
+
 Plan make_plan(const Request& request, const Bundle& bundle) {
   const double longest =
       static_cast<double>(bundle.longest_frames()) * bundle.samples_per_frame / bundle.sample_rate;
@@ -75,9 +92,7 @@ Plan make_plan(const Request& request, const Bundle& bundle) {
   }
   plan.times = pingpong_schedule(steps, bundle.logsnr_start, bundle.logsnr_end);
   plan.seed = request.seed ? *request.seed : random_seed();
-  std::vector<int> windows;
-  for (const Entry& entry : bundle.decoder.entries) windows.push_back(entry.frames);
-  plan.window = choose_window(plan.frames, windows, bundle.context_frames);
+  plan.decoder = plan_decoder(bundle, plan.frames);
   settle_numbers(request, seconds, bundle, plan);
   return plan;
 }

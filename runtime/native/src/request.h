@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bundle.h"
+#include "decoder_chain.h"
 
 namespace arcmobile {
 
@@ -21,15 +22,19 @@ struct Request {
 
 // A request made definite: everything is chosen and in range.
 struct Plan {
-  std::size_t samples;  // per channel
-  int frames;           // of the latent, an exported count
-  int frames_needed;    // of them to decode
-  int window;           // of the chunked decode
+  std::size_t samples;            // per channel
+  int frames;                     // of the latent, an exported count
+  int frames_needed;              // of them to hear
+  std::vector<PartPlan> decoder;  // its parts and windows
   std::vector<float> times;
   std::uint64_t seed;
   std::map<std::string, float> numbers;
   std::vector<std::string> warnings;
 };
+
+// The decoder's parts, in order, for a latent of `frames` frames. Throws Error where a part has no
+// window that fits.
+std::vector<PartPlan> plan_decoder(const Bundle& bundle, int frames);
 
 // Throws Error naming the option and its range.
 Plan make_plan(const Request& request, const Bundle& bundle);

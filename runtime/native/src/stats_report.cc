@@ -15,6 +15,13 @@ double audio_seconds(const StatsContext& context) {
   return static_cast<double>(context.stats.samples) / context.bundle.sample_rate;
 }
 
+// Frames of each part's windows, in order.
+std::vector<int> decoder_windows(const Plan& plan) {
+  std::vector<int> windows;
+  for (const PartPlan& part : plan.decoder) windows.push_back(part.window);
+  return windows;
+}
+
 std::vector<std::string> all_warnings(const StatsContext& context) {
   auto warnings = context.stats.warnings;
   if (context.clipped > 0) {
@@ -50,7 +57,7 @@ std::string stats_json(const StatsContext& context) {
       {"threads", context.threads},
       {"steps", context.plan.times.size() - 1},
       {"frames", context.plan.frames},
-      {"window_frames", context.plan.window},
+      {"decoder_windows", decoder_windows(context.plan)},
       {"seconds", seconds},
       {"sample_rate", context.bundle.sample_rate},
       {"load_seconds", load},

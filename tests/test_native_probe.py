@@ -1,0 +1,168 @@
+"""What the native runner computes inside, against Python: noise, schedule, windows, tokens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from native_binaries import call, output
+
+from arcmobile.runtime.bundle import Bundle
+from arcmobile.runtime.decode import (
+    Array,
+    PartPlan,
+    count_calls,
+    plan_decoder,
+    plan_windows,
+    stream_decode,
+)
+from arcmobile.runtime.schedule import pingpong_schedule
+from arcmobile.runtime.tokenizer import PromptTokenizer
+
+VECTORS = json.loads((Path(__file__).parent / "vectors" / "noise.json").read_text())
+
+
+@pytest.mark.parametrize("cpu", [None, "max", "cortex-a53"])
+def test_noise_is_that_of_the_vectors(cpu: str | None) -> None:
+    for case in VECTORS["philox"]:
+        words = output("arcmobile-probe", "philox", *case["counter"], *case["key"], cpu=cpu)
+        assert [int(word) for word in words.split()] == case["words"]
+    for case in VECTORS["normals"]:
+        where = (case["seed"], case["stream"], case["item"], case["first"], len(case["bits"]))
+        assert output("arcmobile-probe", "noise", *where, cpu=cpu).split() == case["bits"]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 8, 9, 50, 64])
+def test_schedule(steps: int) -> None:
+    printed = output("arcmobile-probe", "schedule", steps, -6, 2).split()
+    ours = pingpong_schedule(steps, logsnr_start=-6.0, logsnr_end=2.0)
+    np.testing.assert_allclose(np.array(printed, np.float32), ours, rtol=3e-7, atol=0)
+
+
+@given(st.integers(1, 400), st.integers(1, 120), st.integers(0, 30))
+@settings(max_examples=30, deadline=None)
+def test_windows(frames: int, window: int, context: int) -> None:
+    fits = frames >= window and (frames == window or window > 2 * context)
+    done = call("arcmobile-probe", ["windows", frames, window, context]) if fits else None
+    if done is not None:
+        rows = [list(map(int, line.split())) for line in done.stdout.splitlines()]
+        plan = plan_windows(frames, window, context)
+        assert rows == [[w.start, w.stop, w.keep_start, w.keep_stop] for w in plan]
+
+
+@st.composite
+def decoders(draw: st.DrawFn) -> SimpleNamespace:
+    """As much of a manifest as windows follow from, with frames of the latent and samples."""
+    frames = draw(st.integers(1, 24))
+    ratios = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    rate, chain, components = 1, [], {}
+    for index, ratio in enumerate(ratios):
+        context = draw(st.integers(0, 3))
+        whole = frames * rate
+        windows = {min(whole, 2 * context + draw(st.integers(1, 12))), draw(st.integers(1, whole))}
+        name = f"decoder_{index + 1}"
+        part = SimpleNamespace(component=name, frames_per_latent=rate, context_frames=context)
+        chain.append(part)
+        components[name] = SimpleNamespace(windows=tuple(sorted(windows)))
+        rate *= ratio
+    return SimpleNamespace(
+        windowing=SimpleNamespace(decoder=chain),
+        components=components,
+        audio=SimpleNamespace(samples_per_frame=rate),
+        frames=frames,
+        samples=draw(st.integers(1, frames * rate)),
+        missing=draw(st.integers(0, ratios[-1] * min(context, *windows))),
+    )
+
+
+def python_chain(decoder: SimpleNamespace) -> list[str]:
+    """What the probe prints of the same decoder, see `chain` in probe/main.cc."""
+    parts = plan_decoder(decoder, decoder.frames)
+    left = count_calls(parts, decoder.samples)
+    lines: list[str] = []
+
+    def values(array: Array) -> str:
+        return "".join(f" {value:.9g}" for value in array.ravel())
+
+    def run(part: PartPlan, window: Array) -> Array:
+        index = parts.index(part)
+        last = index + 1 == len(parts)
+        lines.append(f"call {index}{values(window)}")
+        frame = np.arange(part.window)
+        edge = np.minimum(frame, part.window - 1 - frame) < part.context
+        channel = np.arange(2 if last else index + 3)
+        given = window[0, channel % window.shape[1]] + channel[:, np.newaxis] + 1000 * edge
+        left[index] -= 1
+        if left[index] == 0:
+            lines.append(f"done {index}")
+        samples = part.window * part.ratio - (decoder.missing if last else 0)
+        return given.repeat(part.ratio, axis=1)[np.newaxis, :, :samples].astype(np.float32)
+
+    latent = np.arange(1, 2 * decoder.frames + 1, dtype=np.float32).reshape(1, 2, -1)
+    for chunk in stream_decode(latent, parts, run, decoder.samples):
+        lines.append(f"chunk{values(chunk)}")
+    return lines
+
+
+@given(decoders())
+@settings(max_examples=60, deadline=None)
+def test_decoder_chain(decoder: SimpleNamespace) -> None:
+    parts = [
+        f"{part.frames_per_latent}:{part.context_frames}:"
+        + ",".join(map(str, decoder.components[part.component].windows))
+        for part in decoder.windowing.decoder
+    ]
+    whole = (decoder.frames, decoder.audio.samples_per_frame, decoder.samples, decoder.missing)
+    printed = output("arcmobile-probe", "chain", *whole, *parts)
+    assert printed.splitlines() == python_chain(decoder)
+
+
+TRICKY = [
+    "",
+    "   ",
+    "128 BPM tech house drum loop",
+    "a  b\tc\nd",
+    "<pad></s> <extra_id_0>x<extra_id_99> <extra_id_100>",
+    "½ ﬁ ＡＢＣ \u00a0 \u3000 Å",
+    "日本 🎵🎵 rain",
+    "\u2028line",
+    "e\u0301 café",
+]
+
+
+def tokenizer_of(bundle: Path) -> tuple[PromptTokenizer, list[str]]:
+    opened = Bundle.open(bundle)
+    files = [str(bundle / "spiece.model"), str(bundle / "tokenizer.json")]
+    return PromptTokenizer.from_bundle(opened), [*files, str(opened.manifest.tokenizer.eos_id)]
+
+
+def native_tokens(arguments: list[str], prompts: list[str]) -> list[list[int]]:
+    lines = "".join(json.dumps(prompt) + "\n" for prompt in prompts)
+    printed = output("arcmobile-probe", "tokens", *arguments, stdin=lines)
+    return [[int(token) for token in line.split()] for line in printed.splitlines()]
+
+
+def python_tokens(tokenizer: PromptTokenizer, prompt: str) -> list[int]:
+    return tokenizer._tokenizer.encode(prompt).ids  # the whole list, not cut to the length
+
+
+def test_tokens(micro_bundles: dict[str, Path]) -> None:
+    tokenizer, arguments = tokenizer_of(micro_bundles["fp32"])
+    expected = [python_tokens(tokenizer, prompt) for prompt in TRICKY]
+    assert native_tokens(arguments, TRICKY) == expected
+
+
+text = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn", "Co"]), max_size=60)
+
+
+@given(st.lists(text, min_size=20, max_size=20))
+@settings(max_examples=10, deadline=None)
+def test_tokens_of_any_text(micro_bundles: dict[str, Path], prompts: list[str]) -> None:
+    tokenizer, arguments = tokenizer_of(micro_bundles["fp32"])
+    expected = [python_tokens(tokenizer, prompt) for prompt in prompts]
+    assert native_tokens(arguments, prompts) == expected
