@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+_MET = {True: "yes", False: "NO", None: "–"}
+
 
 def baseline(
     out: Annotated[
@@ -21,6 +23,14 @@ def baseline(
     preset: Annotated[
         str, typer.Option(help="Random checkpoint: sao-small or tiny.")
     ] = "sao-small",
+    instructions: Annotated[
+        bool,
+        typer.Option(
+            "--instructions",
+            help="Also count instructions on emulated Arm cores: half an hour, once per bundle. "
+            "Needs make native-arm64 and 10 GB of memory.",
+        ),
+    ] = False,
 ) -> None:
     """Compare our bundles with the published mobile recipe, in turns, goal by goal.
 
@@ -29,11 +39,19 @@ def baseline(
 
     Example:  arcmobile bench baseline --threads 2
     """
-    from arcmobile.bench.baseline import CONTENDERS, FIGURES, rows, run_baseline
+    from arcmobile.bench.baseline import CONTENDERS, FIGURES, run_baseline
+    from arcmobile.bench.goals import rows
     from arcmobile.cli.export import StepLog
 
     with StepLog(Console(stderr=True)) as log:
-        result = run_baseline(out, preset=preset, threads=threads, repeats=repeats, report=log)
+        result = run_baseline(
+            out,
+            preset=preset,
+            threads=threads,
+            repeats=repeats,
+            instructions=instructions,
+            report=log,
+        )
     console = Console()
     figures = Table(
         title=f"{result.machine['cpu']}, {result.threads} threads, medians of {repeats}"
@@ -57,8 +75,8 @@ def baseline(
         goals.add_column(column)
     for row in judged:
         bounds = "" if row.low is None else f"{row.low:.2f} .. {row.high:.2f}"
-        goals.add_row(row.what, row.goal, row.value, bounds, "yes" if row.met else "NO")
+        goals.add_row(row.what, row.goal, row.value, bounds, _MET[row.met])
     console.print(goals)
     console.print(f"All runs: {out / 'baseline.json'}")
-    if not all(row.met for row in judged):
+    if any(row.met is False for row in judged):
         raise typer.Exit(1)

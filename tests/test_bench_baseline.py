@@ -9,13 +9,14 @@ import pytest
 from arcmobile.bench.baseline import (
     EXECUTORCH,
     FIGURES,
+    I8MM,
+    NEON,
     ONNX,
     PUBLISHED,
     BaselineResult,
-    Row,
-    rows,
 )
 from arcmobile.bench.fullsize import ProcessFigures
+from arcmobile.bench.goals import rows
 
 
 def result(**executorch: float) -> BaselineResult:
@@ -33,11 +34,14 @@ def result(**executorch: float) -> BaselineResult:
             EXECUTORCH.name: {name: [value] * 3 for name, value in ours.items()},
             ONNX.name: {name: [2 * value] * 3 for name, value in published.items()},
         },
+        snr_db={"audio": 25.5, "last latent": 28.0},
+        instructions={NEON: {"dit": 100, "decoder": 1000}, I8MM: {"dit": 24, "decoder": 490}},
+        gpu_seconds=0.07,
     )
 
 
 def missed(outcome: BaselineResult) -> list[str]:
-    return [row.what for row in rows(outcome) if not row.met]
+    return [row.what for row in rows(outcome) if row.met is False]
 
 
 def test_every_goal_met() -> None:
@@ -70,7 +74,29 @@ def test_slow_or_large_exports_are_missed() -> None:
     assert missed(outcome) == ["ExecuTorch export"]
 
 
-def test_result_file_holds_every_run_and_goal() -> None:
+def test_other_goals_that_are_missed() -> None:
+    outcome = result()
+    outcome.snr_db = {"audio": 24.9, "last latent": 25.0}
+    outcome.instructions[I8MM] = {"dit": 26, "decoder": 500}
+    outcome.gpu_seconds = 0.076
+    whats = missed(outcome)
+    assert [what.split()[0] for what in whats] == ["SNR", "PyTorch", "instructions"]
+    assert "audio" in whats[0]
+    assert "DiT step" in whats[2]
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    outcome = result()
+    outcome.snr_db, outcome.instructions, outcome.gpu_seconds = {}, {}, None
+    outcome.exports.clear()
+    unknown = [row for row in rows(outcome) if row.met is None]
+    assert len(unknown) == 6
+    assert all(row.value.startswith("not measured") for row in unknown)
+    assert len(rows(outcome)) == len(rows(result())) == 12
+
+
+def test_result_file_holds_every_run() -> None:
     stored = json.loads(json.dumps(result().to_json()))
     assert stored["figures"][PUBLISHED.name]["decoder"] == [4.0, 4.0, 4.0]
-    assert [Row(**goal) for goal in stored["goals"]] == rows(result())
+    assert stored["exports"][EXECUTORCH.name]["seconds"] == 240.0
+    assert stored["instructions"][I8MM]["decoder"] == 490
