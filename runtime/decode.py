@@ -19,7 +19,7 @@ first samples are there after one window of each. Late parts have short windows,
 stay in a cache.
 
     latent ----[ part 1 ]---- features ----[ part 2 ]---- features ----[ part 3 ]---- audio
-             all at once              a second at a time         a fifth of one
+          4 s at a time            1.4 s at a time            0.4 s at a time
 """
 
 from __future__ import annotations
