@@ -8,7 +8,6 @@ differs. Every figure is a ratio to it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -195,8 +194,7 @@ def _instructions(
         if not run and not (_folder(out, checkpoint, contender) / MANIFEST_NAME).is_file():
             continue
         bundle = _bundle(out, checkpoint, contender, result, report)
-        manifest = (bundle.folder / MANIFEST_NAME).read_bytes()
-        file = out / f"instructions-{recipe}-{hashlib.sha256(manifest).hexdigest()[:12]}.json"
+        file = out / f"instructions-{recipe}-{bundle.digest[:12]}.json"
         if run and not file.is_file():
             report(f"counting instructions of {recipe} on {cpu}, emulated: takes long")
             seconds = min(_COUNTED_SECONDS, longest_seconds(bundle.manifest))

@@ -6,7 +6,6 @@ time, so that a drift of the device hits all of them alike.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from arcmobile.bench.result import (
 )
 from arcmobile.bench.runner_stats import STAGES, NativeStats, PythonStats
 from arcmobile.bench.targets.base import RunRecord, RunRequest, Target
-from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle
+from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.request import GenerationRequest, Plan, make_plan
 
@@ -336,7 +335,7 @@ def bundle_facts(bundle: Bundle) -> BundleFacts:
         recipe=manifest.recipe,
         backend=manifest.backend,
         bytes=bundle.size,
-        digest=hashlib.sha256((bundle.folder / MANIFEST_NAME).read_bytes()).hexdigest(),
+        digest=bundle.digest,
         component_bytes={name: component.bytes for name, component in components.items()},
         precision={name: component.precision for name, component in components.items()},
         snr_db={name: component.fidelity.snr_db for name, component in components.items()},

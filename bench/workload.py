@@ -15,8 +15,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from arcmobile.runtime.bundle import Bundle, Component, Work
-from arcmobile.runtime.decode import PartPlan, count_calls
+from arcmobile.runtime.bundle import Bundle, Component, DecoderPart, Work
+from arcmobile.runtime.decode import PartPlan, count_calls, plan_parts
 from arcmobile.runtime.errors import BundleError, InputError
 from arcmobile.runtime.request import GenerationRequest, make_plan
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, stage_of
@@ -73,13 +73,10 @@ class ComponentCounts(Work):
         return Work(**self.model_dump(exclude={"bytes"}))
 
 
-class PartFrames(_Record):
-    """A part of the decoder: the rate of its input, its window and context in frames of that."""
+class WindowedPart(DecoderPart):
+    """A part of the decoder and the window it was exported with, in frames of its input."""
 
-    component: str
-    frames_per_latent: _Size
     window: _Size
-    context: int = Field(ge=0)
 
 
 class ModelCounts(_Record):
@@ -91,18 +88,13 @@ class ModelCounts(_Record):
     samples_per_frame: _Size
     frames: _Size
     default_steps: _Size
-    decoder: tuple[PartFrames, ...] = Field(min_length=1)
+    decoder: tuple[WindowedPart, ...] = Field(min_length=1)
     recipes: dict[str, dict[str, ComponentCounts]]
 
     def decoder_plan(self) -> tuple[PartPlan, ...]:
         """How the decoder's parts go over the whole latent."""
-        rates = [part.frames_per_latent for part in self.decoder] + [self.samples_per_frame]
-        return tuple(
-            PartPlan(
-                part.component, self.frames * rate, part.window, part.context, following // rate
-            )
-            for part, rate, following in zip(self.decoder, rates[:-1], rates[1:], strict=True)
-        )
+        windows = [part.window for part in self.decoder]
+        return plan_parts(self.decoder, windows, self.frames, self.samples_per_frame)
 
 
 def bundle_workload(

@@ -140,11 +140,11 @@ def build_manifest(
                 DecoderPart(
                     component=part.component,
                     frames_per_latent=part.frames_per_latent,
-                    context_frames=part.context,
+                    context_frames=part.context_frames,
                 )
                 for part in frames.decoder
             ),
-            encoder_context_frames=frames.encoder.context,
+            encoder_context_frames=frames.encoder.context_frames,
         ),
         components=dict(components),
         provenance=Provenance(

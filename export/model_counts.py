@@ -39,7 +39,7 @@ from arcmobile.runtime.tensors import ATTENTION_MASK, CONDITIONER, DIT, INPUT_ID
 
 BACKEND: Final = "executorch"
 _PIECES: Final = 1000  # of a random tokenizer; the preset's vocabulary is T5's all the same
-_PART_FRAMES: Final = ("frames_per_latent", "window", "context")
+_WINDOW_FIELDS: Final = ("frames_per_latent", "window", "context_frames")
 _HEAD: Final = """\
 # {title} at full size: what one call of each component computes and moves.
 # Written by `python -m arcmobile.export.model_counts`; a test counts again and compares.
@@ -104,7 +104,7 @@ def counts_file(title: str, counts: PresetCounts) -> str:
     lines += [f"{name} = {value}" for name, value in facts.items()]
     for part in counts.frames.decoder:
         lines += ["", "[[decoder]]", f'component = "{part.component}"']
-        lines += [f"{name} = {getattr(part, name)}" for name in _PART_FRAMES]
+        lines += [f"{name} = {getattr(part, name)}" for name in _WINDOW_FIELDS]
     form = get_backend(BACKEND).form
     for recipe in RECIPES:
         lines += ["", f"[recipes.{recipe}]"]

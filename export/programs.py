@@ -82,15 +82,13 @@ class WindowPlan:
         component: its name.
         frames_per_latent: frames of its input per latent frame.
         window: frames of its input per call.
-        context: frames on each side of a window that are dropped.
-        blocks: of the decoder, those that the component holds; none for the encoder.
+        context_frames: frames on each side of a window that are dropped.
     """
 
     component: str
     frames_per_latent: int
     window: int
-    context: int
-    blocks: range
+    context_frames: int
 
 
 @dataclass(frozen=True)
@@ -148,13 +146,13 @@ def plan_frames(
         raise InputError(f"--window {window}: must be 0 (all) to {top} frames")
     autoencoder = config.autoencoder
 
-    def plan(component: str, rate: int, context: int, floats: int, blocks: range) -> WindowPlan:
+    def plan(component: str, rate: int, context: int, floats: int) -> WindowPlan:
         total = top * rate
         most = (total + 2 * context * (_LEAST_WINDOWS - 1)) // _LEAST_WINDOWS + 1
         most = max(min(_LARGEST_ACTIVATION // (4 * floats), most), _LEAST_CONTEXTS * context)
         if window is not None:
             most = max((window or top) * rate, 2 * context + 1)
-        return WindowPlan(component, rate, _equal_windows(total, context, most), context, blocks)
+        return WindowPlan(component, rate, _equal_windows(total, context, most), context)
 
     parts = decoder_parts(autoencoder)
     if whole_decoder:
@@ -168,11 +166,10 @@ def plan_frames(
                 decoder_rate(autoencoder, blocks.start),
                 decoder_context_frames(autoencoder, blocks),
                 decoder_floats_per_frame(autoencoder, blocks),
-                blocks,
             )
             for index, blocks in enumerate(parts)
         ),
-        encoder=plan(ENCODER, 1, encoder_context_frames(autoencoder), ratio * width, range(0)),
+        encoder=plan(ENCODER, 1, encoder_context_frames(autoencoder), ratio * width),
     )
 
 

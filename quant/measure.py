@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from arcmobile.export.backends.base import Backend
 from arcmobile.export.checkpoint import CheckpointFolder
 from arcmobile.export.fidelity import cosine, snr_db
 from arcmobile.export.manifest import SCHEDULE, folder_tokenizer
-from arcmobile.export.model.primitives import XNNPACK, NetworkForm
+from arcmobile.export.pipeline import component_plan
 from arcmobile.export.programs import (
-    PARTS,
     ExampleInputs,
     FramePlan,
     component_entries,
@@ -28,7 +28,7 @@ from arcmobile.export.programs import (
     tokenize_example,
 )
 from arcmobile.quant.layers import quantize_layers
-from arcmobile.quant.plan import expected_bytes, plan_layers
+from arcmobile.quant.plan import expected_bytes
 from arcmobile.quant.recipes import Recipe
 from arcmobile.runtime.noise import PhiloxNoise
 from arcmobile.runtime.sampler import pingpong
@@ -113,25 +113,25 @@ class RecipeMeasure:
 class Networks:
     """The three generating networks, float32 or under a recipe, with their example inputs.
 
-    ``form`` is that of the backend in question: layers that it spells otherwise are quantized
-    otherwise, e.g. upsampling as a product with a range per row.
+    They are what ``backend`` gets: in its form (layers that it spells otherwise are quantized
+    otherwise, e.g. upsampling as a product with a range per row) and in its precisions.
     """
 
     def __init__(
         self,
         folder: CheckpointFolder,
         frames: FramePlan,
+        backend: Backend,
         recipe: Recipe | None = None,
-        form: NetworkForm = XNNPACK,
     ):
         tokens = tokenize_example(folder_tokenizer(folder))
         self.networks: dict[str, nn.Module] = {}
         self.bytes: dict[str, int] = {}
         self._folder, self._frames, self._tokens = folder, frames, tokens
         for name in MEASURED:
-            network = folder.build(name, form)
+            network = folder.build(name, backend.form)
             if recipe is not None:
-                plan = plan_layers(network, PARTS[name], recipe)
+                plan = component_plan(name, network, recipe, backend)
                 self.bytes[name] = expected_bytes(network, plan)
                 network = quantize_layers(network, plan)
             self.networks[name] = network

@@ -62,15 +62,15 @@ def measure(
     names = list(recipes) or [name for name in RECIPES if name != "fp32"]
     chosen = [get_recipe(name) for name in names]
     count = frames or min(DEFAULT_FRAMES, folder.config.max_frames)
-    planned, form = plan_frames(folder.config, (count,)), get_backend(backend).form
+    planned, target = plan_frames(folder.config, (count,)), get_backend(backend)
     report("float32 networks: loading")
-    reference = Networks(folder, planned, form=form)
+    reference = Networks(folder, planned, target)
     report(f"float32 networks: {steps} steps and decode")
     trajectory = reference.generate(steps)
     measures = {}
     for recipe in chosen:
         report(f"{recipe.name}: quantizing")
-        quantized = Networks(folder, planned, recipe, form)
+        quantized = Networks(folder, planned, target, recipe)
         report(f"{recipe.name}: measuring")
         measures[recipe.name] = measure_recipe(reference, trajectory, quantized)
         del quantized

@@ -108,6 +108,11 @@ class Bundle:
         """Bytes of all files named by the manifest, each counted once."""
         return sum({record.file: record.bytes for record in self.manifest.files()}.values())
 
+    @property
+    def digest(self) -> str:
+        """sha256 of the manifest, which holds those of all files: the name of what is in here."""
+        return record_file(self.folder / MANIFEST_NAME).sha256
+
     def _check_file(self, record: FileRecord, *, verify: bool) -> None:
         path = self.file(record)
         if not path.is_file():

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from arcmobile.runtime.errors import BundleError
 
 if TYPE_CHECKING:
-    from arcmobile.runtime.bundle import Manifest
+    from arcmobile.runtime.bundle import DecoderPart, Manifest
 
 Array = NDArray[np.float32]
 
@@ -117,16 +117,33 @@ def plan_decoder(manifest: Manifest, frames: int) -> tuple[PartPlan, ...]:
 
     Raises :class:`BundleError` where a part has no window that fits.
     """
-    chain = manifest.windowing.decoder
-    rates = [part.frames_per_latent for part in chain] + [manifest.audio.samples_per_frame]
-    plans = []
-    for part, rate, following in zip(chain, rates[:-1], rates[1:], strict=True):
-        available = manifest.components[part.component].windows
-        window = choose_window(frames * rate, available, part.context_frames)
-        plans.append(
-            PartPlan(part.component, frames * rate, window, part.context_frames, following // rate)
+    parts = manifest.windowing.decoder
+    windows = [
+        choose_window(
+            frames * part.frames_per_latent,
+            manifest.components[part.component].windows,
+            part.context_frames,
         )
-    return tuple(plans)
+        for part in parts
+    ]
+    return plan_parts(parts, windows, frames, manifest.audio.samples_per_frame)
+
+
+def plan_parts(
+    parts: Sequence[DecoderPart], windows: Sequence[int], frames: int, samples_per_frame: int
+) -> tuple[PartPlan, ...]:
+    """The parts, each with its window, in order, for a latent of ``frames`` frames."""
+    following = [*(part.frames_per_latent for part in parts[1:]), samples_per_frame]
+    return tuple(
+        PartPlan(
+            component=part.component,
+            frames=frames * part.frames_per_latent,
+            window=window,
+            context=part.context_frames,
+            ratio=rate // part.frames_per_latent,
+        )
+        for part, window, rate in zip(parts, windows, following, strict=True)
+    )
 
 
 def count_calls(parts: Sequence[PartPlan], samples: int) -> list[int]:

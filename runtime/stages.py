@@ -193,7 +193,6 @@ class Stages:
             part.component: self._entry(part.component, part.window) for part in plan.decoder
         }
         per_frame = self._manifest.audio.samples_per_frame
-        given = tensors.AUDIO, tensors.NEXT_FEATURES
         spent = 0.0  # since the last chunk; what the consumer of the stream does is not counted
 
         def run(part: PartPlan, window: Array) -> Array:
@@ -202,9 +201,9 @@ class Stages:
             begin = time.perf_counter()
             entry = entries[part.component]
             taken = tensors.LATENT if part is plan.decoder[0] else tensors.FEATURES
-            outputs = self._engine.run(part.component, entry, {taken: window})
+            (given,) = self._engine.run(part.component, entry, {taken: window}).values()
             spent += time.perf_counter() - begin
-            return next(outputs[name] for name in given if name in outputs)
+            return given
 
         assert job.latent is not None  # _sample has run
         with self._stage(job, tensors.DECODER, entries, free=free):

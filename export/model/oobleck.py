@@ -77,7 +77,7 @@ class ProductUpsample(nn.Module):
 
     Between two neighbouring frames lie ``stride`` outputs that depend on these two and on no other;
     a row of both frames, times a matrix, gives them all. As a linear layer it is quantized with a
-    range per row instead of one for the whole window, which halves its error.
+    range per row instead of one for the whole window.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int):
@@ -345,7 +345,7 @@ class OobleckEncoder(nn.Module):
 
 
 # Blocks in front of which the decoder is cut into parts. Behind the first block, the reach of what
-# follows has fallen from 7 latent frames to 1; behind the third, to a sixteenth.
+# follows has fallen from 10 latent frames to 1; behind the third, to a sixteenth.
 _CUTS = (1, 3)
 
 
