@@ -36,7 +36,10 @@ def pingpong_schedule(
     if sigma_max < 1.0:
         logsnr_start = math.log((1.0 - sigma_max) / sigma_max + 1e-6)
     logsnr = _linspace(logsnr_start, logsnr_end, steps + 1)
-    times = np.float32(1) / (np.float32(1) + np.exp(logsnr))
+    # The exponential in float64: those of float32 differ between libraries in the last bit, which
+    # int8 networks turn into other roundings, and a seed would sound a little different elsewhere.
+    odds = np.exp(logsnr.astype(np.float64)).astype(np.float32)
+    times = np.float32(1) / (np.float32(1) + odds)
     times[0], times[-1] = sigma_max, 0.0
     return times
 

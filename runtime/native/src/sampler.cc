@@ -16,7 +16,9 @@ std::vector<float> pingpong_schedule(int steps, double logsnr_start, double logs
     // From both ends, as upstream's tensor library lays its points.
     const float logsnr = i < count / 2 ? first + step * static_cast<float>(i)
                                        : last - step * static_cast<float>(count - 1 - i);
-    times[static_cast<std::size_t>(i)] = 1.0f / (1.0f + std::exp(logsnr));
+    // In double, as runtime/schedule.py says.
+    const auto odds = static_cast<float>(std::exp(static_cast<double>(logsnr)));
+    times[static_cast<std::size_t>(i)] = 1.0f / (1.0f + odds);
   }
   times.front() = 1.0f;
   times.back() = 0.0f;
