@@ -1,0 +1,138 @@
+package org.arcmobile
+
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertTrue
+
+class DecoderChainTest {
+    @Test
+    fun `windows are those of Python`() {
+        assertEquals(
+            listOf(Window(0, 8, 0, 6), Window(4, 12, 6, 10), Window(6, 14, 10, 14)),
+            planWindows(14, 8, 2),
+        )
+        assertEquals(
+            listOf(Window(0, 95, 0, 88), Window(81, 176, 88, 169), Window(161, 256, 169, 256)),
+            planWindows(256, 95, 7),
+        )
+        assertEquals(listOf(Window(0, 32, 0, 32)), planWindows(32, 32, 9))
+        assertEquals(List(5) { Window(it, it + 1, it, it + 1) }, planWindows(5, 1, 0))
+    }
+
+    @Test
+    fun `windows that cannot decode are refused`() {
+        assertFailsWith<InvalidManifest> { planWindows(7, 8, 2) }
+        assertFailsWith<InvalidManifest> { planWindows(9, 8, 4) }
+        assertFailsWith<InvalidManifest> { chooseWindow(9, listOf(8, 12), 4) }
+        assertEquals(8, chooseWindow(9, listOf(5, 8, 12), 2))
+        assertEquals(12, chooseWindow(12, listOf(5, 8, 12), 7))
+    }
+
+    @Test
+    fun `any windows give the sound of one call`() {
+        val latent = latent(24)
+        val whole = oneCall(latent)
+        for (first in listOf(5, 6, 9, 24)) {
+            for (second in listOf(7, 8, 20, 96)) {
+                val plans = listOf(plan(0, 24, first), plan(1, 96, second))
+                val run = Run(latent, plans, whole.size / 2)
+                assertEquals(whole.toList(), run.sound, "windows of $first and $second frames")
+                assertEquals(listOf("decoder_1", "decoder_2"), run.done)
+            }
+        }
+    }
+
+    @Test
+    fun `no window is computed beyond the samples that are wanted`() {
+        val latent = latent(24)
+        val whole = oneCall(latent)
+        val plans = listOf(plan(0, 24, 9), plan(1, 96, 20))
+        for (samples in listOf(1, 67, 68, 69, 383, 384)) {
+            val run = Run(latent, plans, samples)
+            assertEquals(whole.take(2 * samples), run.sound)
+            assertEquals(listOf("decoder_1", "decoder_2"), run.done)
+            val calls = plans.map { plan -> run.calls.count { it == plan.component } }
+            assertEquals(CALLS.getValue(samples), calls, "$samples samples")
+        }
+    }
+
+    @Test
+    fun `the first samples need one window of each part, if it is long enough`() {
+        val chain = Run(latent(24), listOf(plan(0, 24, 9), plan(1, 96, 20)), 384, chunks = 1)
+        assertEquals(listOf("decoder_1", "decoder_2"), chain.calls)
+    }
+
+    @Test
+    fun `a sound may end a little early, but no window inside it`() {
+        val latent = latent(24)
+        val plans = listOf(plan(0, 24, 9), plan(1, 96, 20))
+        val whole = oneCall(latent).toList()
+        val short = Run(latent, plans, 384, missing = 2)
+        assertEquals(whole.take(2 * 382), short.sound)
+        val error = assertFailsWith<ArcMobileException> { Run(latent, plans, 384, missing = 13) }
+        assertEquals(ArcMobileException.Kind.BUNDLE, error.kind)
+        assertTrue("decoder_2" in error.message)
+    }
+
+    /** Everything a chain gives; the last part gives [missing] samples too few at each end. */
+    private class Run(
+        latent: FloatTensor,
+        plans: List<PartPlan>,
+        samples: Int,
+        private val missing: Int = 0,
+        chunks: Int = Int.MAX_VALUE,
+    ) {
+        val calls = mutableListOf<String>()
+        val done = mutableListOf<String>()
+        val sound: List<Float>
+
+        init {
+            val chain = DecoderChain(latent, plans, samples, ::call) { done += it.component }
+            sound = generateSequence { chain.next() }.take(chunks).flatMap { it.asList() }.toList()
+        }
+
+        private fun call(part: PartPlan, window: FloatTensor): FloatTensor {
+            calls += part.component
+            val values = convolve(part.component, window)
+            val channels = part.entry.outputs.single().shape[1].toInt()
+            val length = values.size / channels
+            val kept = if (part.component == "decoder_2") length - missing else length
+            val shorter = values.toList().chunked(length).flatMap { it.take(kept) }
+            return FloatTensor.of(shorter.toFloatArray(), 1, channels.toLong(), kept.toLong())
+        }
+    }
+
+    private fun latent(frames: Int) = FloatTensor.of(
+        FloatArray(2 * frames) { (it * 37 % 19 - 9) / 8f },
+        1,
+        2,
+        frames.toLong(),
+    )
+
+    /** The whole, interleaved, without windows. */
+    private fun oneCall(latent: FloatTensor): FloatArray {
+        val features = convolve("decoder_1", latent)
+        val length = features.size / 3
+        val tensor = FloatTensor.of(features, 1, 3, length.toLong())
+        val audio = convolve("decoder_2", tensor)
+        val samples = audio.size / 2
+        return FloatArray(audio.size) { audio[it % 2 * samples + it / 2] }
+    }
+
+    private fun plan(index: Int, frames: Int, window: Int): PartPlan {
+        val channels = listOf(2L, 3L, 2L)
+        fun tensor(at: Int) = TensorSpec("t", listOf(1, channels[at], window.toLong()), "float32")
+        val entry = Entry("e", window, listOf(tensor(index)), listOf(tensor(index + 1)))
+        val context = TestBundle.CONTEXTS[index]
+        return PartPlan("decoder_${index + 1}", entry, frames, window, context, ratio = 4)
+    }
+
+    private companion object {
+        /** Calls of each part by samples wanted: count_calls of runtime/decode.py. */
+        val CALLS = mapOf(
+            1 to listOf(1, 1), 67 to listOf(1, 1), 68 to listOf(1, 1), 69 to listOf(2, 2),
+            383 to listOf(4, 7), 384 to listOf(4, 7),
+        )
+    }
+}
