@@ -37,6 +37,7 @@ doctor: $(INSTALLED_EXPORT) ## What this machine can do, and how to get the rest
 	@$(ARCMOBILE) doctor
 
 include runtime/native/native.mk
+include android_demo/android.mk
 
 ##@ Work on it
 
@@ -47,9 +48,8 @@ lint: $(INSTALLED_DEV) ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(call stage_packages)
-	@cd build/typecheck && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml \
-	    --python-executable $(abspath $(BIN))/python --cache-dir ../mypy_cache \
-	    $(PACKAGES:%=-p arcmobile.%)
+	@$(mypy) $(PACKAGES:%=-p arcmobile.%)
+	@$(mypy) $(CURDIR)/android_demo/check/*.py
 
 format: $(INSTALLED_DEV) ## Put the code into the project's style
 	@$(BIN)/ruff check --fix .
@@ -66,8 +66,7 @@ install: $(INSTALLED_EXPORT) ## Only make the environment
 # Exporting needs none of them; the native runner, the emulator and the tests of both do.
 # The soundfile wheels of these two machines bring libsndfile along.
 apt-packages: ## Install the Debian packages that are missing (compilers, emulator, ssh)
-	@missing=(); \
-	need() { command -v "$$1" >/dev/null || missing+=("$${@:2}"); }; \
+	@$(need_packages); \
 	need g++ g++; need gcc gcc; \
 	need aarch64-linux-gnu-g++ g++-aarch64-linux-gnu; need qemu-aarch64 qemu-user; \
 	need ssh openssh-client; [ -x /usr/sbin/sshd ] || missing+=(openssh-server); \
@@ -78,16 +77,10 @@ apt-packages: ## Install the Debian packages that are missing (compilers, emulat
 	    x86_64|aarch64) ;; \
 	    *) ldconfig -p | grep -q libsndfile.so || missing+=(libsndfile1) ;; \
 	esac; \
-	if [ "$${#missing[@]}" -eq 0 ]; then exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then \
-	    echo "install with your package manager: $${missing[*]}"; exit 1; \
-	fi; \
-	sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
-	$$sudo apt-get update -qq; \
-	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"
+	install_packages
 
 clean: ## Remove build products; keeps $(VENV) and out/
-	@rm -rf build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build android_demo/build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 help: ## This overview
@@ -143,8 +136,27 @@ endef
 
 # --- pieces -------------------------------------------------------------------------------------
 
+# need COMMAND PACKAGE...: the packages are missing if the command is; install_packages gets them.
+define need_packages
+missing=(); \
+need() { command -v "$$1" >/dev/null || missing+=("$${@:2}"); }; \
+install_packages() { \
+    [ "$${#missing[@]}" -gt 0 ] || return 0; \
+    if ! command -v apt-get >/dev/null; then \
+        echo "install with your package manager: $${missing[*]}"; exit 1; \
+    fi; \
+    local sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
+    $$sudo apt-get update -qq; \
+    $$sudo env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
+}
+endef
+
 $(DEFAULT_CHECKPOINT)/model_config.json: export/presets.py export/random_weights.py export/preset_corpus.txt | $(INSTALLED_EXPORT)
 	@$(ARCMOBILE) checkpoint init --preset tiny --seed 0 --out $(DEFAULT_CHECKPOINT) --overwrite
+
+mypy = cd build/typecheck && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml \
+    --python-executable $(abspath $(BIN))/python --cache-dir ../mypy_cache
 
 # mypy cannot follow the mapping of top-level folders to arcmobile.*; links show it the packages.
 define stage_packages

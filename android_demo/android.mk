@@ -1,0 +1,115 @@
+# The Android part without an Android SDK: Maven compiles and tests it, Debian's tools and R8 make
+# the APK. With an SDK, open $(ANDROID) in Android Studio.
+
+ANDROID := android_demo
+ANDROID_BUILD := $(ANDROID)/build
+AARS := $(ANDROID_BUILD)/aars
+# What the APK carries: a tiny bundle for each of its engines.
+ANDROID_BUNDLES := $(ANDROID_BUILD)/assets/bundles
+ONNX_BUNDLE := $(ANDROID_BUNDLES)/tiny-onnx-mobile
+EXECUTORCH_BUNDLE := $(ANDROID_BUNDLES)/tiny-executorch-mobile
+ANDROID_REFERENCE := $(ANDROID_BUILD)/reference
+APK := out/arcmobile-demo.apk
+MAVEN := mvn --batch-mode --no-transfer-progress -Dstyle.color=never -f $(ANDROID)/pom.xml
+
+MAVEN_DEPENDENCY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1
+R8 := 9.5.28
+FBJNI := 0.7.0
+pom_version = $(shell sed -n 's|.*<$(1).version>\(.*\)</.*|\1|p' $(ANDROID)/pom.xml)
+ANDROID_ALL = $(call pom_version,android-all)
+ONNXRUNTIME = $(call pom_version,onnxruntime)
+
+CHECK_TOOLS := java mvn npm unzip aapt2
+APK_TOOLS := $(CHECK_TOOLS) zip zipalign apksigner keytool
+
+##@ Put it into an app
+
+android-check: $(AARS)/.complete $(INSTALLED_EXPORT) $(GENERATED_CHECKPOINT) ## Build and test core, engines and app; no SDK needed
+	@$(call require,$(CHECK_TOOLS))
+	@$(call export_tiny,onnx,$(ONNX_BUNDLE))
+	@$(reference_sounds)
+	@echo "compiling and testing core, engines and app (first time: some minutes of downloads)"
+	@$(MAVEN) verify | $(what_was_tested)
+
+android-apk: ## Signed debug APK with tiny bundles, out/arcmobile-demo.apk; no SDK needed
+	@if [ -z "$$($(call missing,$(APK_TOOLS)))" ]; then \
+	    $(MAKE) apk-from-packages; \
+	elif [ -n "$${ANDROID_HOME:-}" ] && command -v gradle >/dev/null; then \
+	    $(MAKE) apk-from-gradle; \
+	else \
+	    echo "error: no$$($(call missing,$(APK_TOOLS))) here; run: make android-packages" \
+	        "(Debian), or set ANDROID_HOME to an SDK and install Gradle"; exit 2; \
+	fi
+
+android-packages: ## Install the Debian packages that both need
+	@$(need_packages); \
+	need java default-jdk-headless; need keytool default-jdk-headless; need mvn maven; need npm npm; \
+	need unzip unzip; need zip zip; need aapt2 aapt; need zipalign zipalign; need apksigner apksigner; \
+	install_packages
+
+.PHONY: android-check android-apk android-packages apk-from-packages apk-from-gradle
+
+apk-from-packages: $(AARS)/.complete $(ONNX_BUNDLE)/manifest.json $(EXECUTORCH_BUNDLE)/manifest.json
+	@echo "compiling core, engines and app (first time: some minutes of downloads)"
+	@rm -rf $(ANDROID_BUILD)/apk/libs
+	@$(MAVEN) --quiet package -DskipTests $(MAVEN_DEPENDENCY):copy-dependencies \
+	    -DincludeScope=runtime \
+	    -DoutputDirectory=$(abspath $(ANDROID_BUILD))/apk/libs
+	@$(call fetch_tool,com.android.tools:r8:$(R8):jar,r8.jar)
+	@$(call fetch_tool,com.facebook.fbjni:fbjni:$(FBJNI):aar,fbjni.aar)
+	@$(call fetch_tool,org.robolectric:android-all:$(ANDROID_ALL):jar,android-all.jar)
+	@$(ANDROID)/apk.sh $(ANDROID_BUILD) $(APK)
+
+apk-from-gradle: $(ONNX_BUNDLE)/manifest.json $(EXECUTORCH_BUNDLE)/manifest.json
+	@cd $(ANDROID) && gradle --quiet :app:assembleDebug
+	@mkdir -p $(dir $(APK)) && cp $(ANDROID)/app/build/outputs/apk/debug/app-debug.apk $(APK)
+	@echo "made $(APK)"
+
+$(AARS)/.complete: $(ANDROID)/fetch_aars.sh
+	@$(call require,npm unzip)
+	@$(ANDROID)/fetch_aars.sh $(AARS)
+	@touch $@
+
+$(ONNX_BUNDLE)/manifest.json: $(INSTALLED_EXPORT) $(GENERATED_CHECKPOINT)
+	@$(call export_tiny,onnx,$(ONNX_BUNDLE))
+
+$(EXECUTORCH_BUNDLE)/manifest.json: $(INSTALLED_EXPORT) $(GENERATED_CHECKPOINT)
+	@$(call export_tiny,executorch,$(EXECUTORCH_BUNDLE))
+
+export_tiny = $(ARCMOBILE) export $(DEFAULT_CHECKPOINT) --backend $(1) --recipe mobile --out $(2) --overwrite
+
+# What Python makes of the bundle, on the release of ONNX Runtime that Maven has for the JVM: with
+# int8 the last bits of one release are not those of another.
+define reference_sounds
+packages=$(ANDROID_BUILD)/python-onnxruntime-$(ONNXRUNTIME); \
+[ -d "$$packages" ] || { \
+    $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps \
+        --target "$$packages.partial" onnxruntime==$(ONNXRUNTIME) && \
+    mv "$$packages.partial" "$$packages"; }; \
+PYTHONPATH="$$packages" $(BIN)/python $(ANDROID)/check/reference.py $(ONNX_BUNDLE) $(ANDROID_REFERENCE)
+endef
+
+# fetch_tool(artifact, name): from Maven to apk/tools, under a name without its version.
+define fetch_tool
+tools=$(ANDROID_BUILD)/apk/tools; [ -f "$$tools/$(2)" ] || { \
+    mkdir -p "$$tools"; scratch=$$(mktemp -d "$$tools/fetch.XXXXXX"); \
+    mvn -q -B $(MAVEN_DEPENDENCY):copy -Dartifact=$(1) -DoutputDirectory="$$scratch" || { \
+        rm -rf "$$scratch"; \
+        echo "error: Maven does not find $(1); R8 is in Google's repository: name that in your" \
+            "Maven settings, or use an SDK"; exit 2; }; \
+    mv "$$scratch"/* "$$tools/$(2)"; rmdir "$$scratch"; \
+}
+endef
+
+# missing(tools): those that are not on this machine.
+missing = for tool in $(1); do command -v "$$tool" >/dev/null || printf ' %s' "$$tool"; done
+
+define require
+missing="$$($(call missing,$(1)))"; \
+[ -z "$$missing" ] || { echo "error: no$$missing here; run: make android-packages"; exit 2; }
+endef
+
+# Maven tells a lot; what matters is what failed, and how many tests ran.
+define what_was_tested
+sed -uE '/^\[INFO\]/{/Building |Tests run:.*(in|Time)|BUILD|^\[INFO\] max-abs/!d}; s/^\[INFO\] //'
+endef
