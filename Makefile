@@ -173,6 +173,7 @@ printf '%s\n' '' \
     '  look inside      $(ARCMOBILE) inspect $(BUNDLE)' \
     '  another sound    $(ARCMOBILE) generate "church bells" --bundle $(BUNDLE) --out bells.wav' \
     '  onto a phone     adb push $(BUNDLE) /data/local/tmp/$(notdir $(BUNDLE))' \
+    '  in an app        make android-apk, or android_demo/README.md' \
     '  other engines    $(ARCMOBILE) export $(CHECKPOINT) --backend onnx|litert' \
     '  trained weights  $(ARCMOBILE) fetch, then make export-android CHECKPOINT=its-folder'
 endef
