@@ -1,0 +1,1 @@
+"""A base checkpoint to an ARC post-trained one: data, training, judgement."""
