@@ -27,8 +27,8 @@ android {
         sourceCompatibility = JavaVersion.VERSION_1_8
         targetCompatibility = JavaVersion.VERSION_1_8
     }
-    // Bundles that `make android-bundles` exported, to be found in the app at first start.
-    sourceSets["main"].assets.srcDir("build/assets")
+    // Bundles that `make android-apk` exports; the app copies one out at first start.
+    sourceSets["main"].assets.srcDir("../build/assets")
     testOptions { unitTests.isIncludeAndroidResources = true }
 }
 

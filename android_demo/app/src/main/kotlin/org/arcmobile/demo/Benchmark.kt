@@ -87,7 +87,7 @@ internal class Benchmark(
             Kind.BUNDLE,
             context.getString(R.string.error_no_bundle),
         )
-        device.requireMemory(2 * facts.largestProgramBytes)
+        device.requireMemory(facts)
         val before = device.thermalStatus
         val reports = AudioGenerator.open(entry.folder, EngineOptions(threads)).use { generator ->
             (0..repeats).map { run ->

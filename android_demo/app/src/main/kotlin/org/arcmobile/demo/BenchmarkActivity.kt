@@ -122,7 +122,9 @@ internal class BenchmarkActivity : Activity() {
     }
 
     private fun renderRunning(running: BenchmarkState.Running?) {
-        findViewById<View>(R.id.running).visibility = if (running == null) View.GONE else View.VISIBLE
+        findViewById<View>(R.id.root).keepScreenOn = running != null
+        findViewById<View>(R.id.running).visibility =
+            if (running == null) View.GONE else View.VISIBLE
         findViewById<Button>(R.id.run).apply {
             setText(if (running == null) R.string.benchmark_run else R.string.cancel)
             isEnabled = running?.stopping != true

@@ -101,9 +101,14 @@ internal class BundleLibrary(
         source.bytes?.let { device.requireSpace(shelves.imported, it) }
         val folder = shelves.newFolder(name)
         val task = currentCoroutineContext()
+        var checked = 0L
         documents.open(uri).use { stream ->
             BundleZip().place(stream, folder) { bytes ->
                 task.ensureActive()
+                if (bytes - checked > BYTES_BETWEEN_CHECKS) {
+                    checked = bytes
+                    device.requireSpace(shelves.imported, 0)
+                }
                 // What is unpacked is about as large as the zip: close enough for a bar.
                 val fraction = source.bytes?.let { (bytes.toFloat() / it).coerceAtMost(1f) }
                 tell(LibraryState.Task.IMPORT, name, fraction)
@@ -165,4 +170,9 @@ internal class BundleLibrary(
 
     private fun tell(task: LibraryState.Task, name: String, fraction: Float?) =
         mutableState.update { it.copy(work = LibraryState.Work(task, name, fraction)) }
+
+    private companion object {
+        /** A zip does not tell how much it unpacks to: the space is checked on the way. */
+        const val BYTES_BETWEEN_CHECKS = 8L shl 20
+    }
 }

@@ -25,16 +25,12 @@ internal class DemoApplication : Application() {
     val failures: Failures by lazy { Failures(this) }
     val documents: Documents by lazy { Documents(contentResolver) }
     val player: Player by lazy { Player(scope, AudioFocus(this)) }
+    private val shelves by lazy {
+        BundleShelves(filesDir.resolve("bundles"), { getExternalFilesDir("bundles") }, settings)
+    }
     val library: BundleLibrary by lazy {
-        BundleLibrary(
-            scope,
-            BundleShelves(filesDir.resolve("bundles"), { getExternalFilesDir("bundles") }, settings),
-            PackedBundles(assets),
-            documents,
-            settings,
-            device,
-            failures,
-        )
+        val packed = PackedBundles(assets)
+        BundleLibrary(scope, shelves, packed, documents, settings, device, failures)
     }
     val session: GenerationSession by lazy {
         val sounds = SoundStore(SoundProvider.folder(this))

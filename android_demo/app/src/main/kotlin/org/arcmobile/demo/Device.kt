@@ -57,13 +57,15 @@ internal class Device(private val context: Context) {
         )
     }
 
-    /** Throws [ArcMobileException] unless about [bytes] of memory are available. */
-    fun requireMemory(bytes: Long) {
+    /** Throws [ArcMobileException] unless there is memory for any one program of [bundle]. */
+    fun requireMemory(bundle: BundleFacts) {
+        // A program's file is mapped while its weights are packed into memory once more.
+        val needed = 2 * bundle.largestProgramBytes
         val available = memory
-        if (available >= bytes) return
+        if (available >= needed) return
         throw ArcMobileException(
             Kind.MEMORY,
-            context.getString(R.string.error_memory, size(bytes), size(available)),
+            context.getString(R.string.error_memory, size(needed), size(available)),
         )
     }
 

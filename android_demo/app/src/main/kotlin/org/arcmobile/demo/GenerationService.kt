@@ -42,7 +42,7 @@ internal class GenerationService : Service() {
         return START_NOT_STICKY
     }
 
-    /** From Android 14 on: the time of a short service is over. The generation goes on unguarded. */
+    /** Since Android 14: a short service's time is over. The generation goes on unguarded. */
     override fun onTimeout(startId: Int): Unit = stopSelf()
 
     override fun onDestroy() {

@@ -48,6 +48,7 @@ internal class GenerationSession(
 
     private val mutableState = MutableStateFlow(SessionState(seedUsed = settings.seedUsed))
     private var job: Job? = null
+    private var restoring: Job? = null
     private var opened: Opened? = null
     private var unloadAfter = false
 
@@ -55,7 +56,7 @@ internal class GenerationSession(
 
     /** Brings back the last sound of an earlier process. */
     fun restore() {
-        scope.launch(Dispatchers.IO) {
+        restoring = scope.launch(Dispatchers.IO) {
             sounds.prepare()
             val file = settings.sound?.let(sounds::find) ?: return@launch
             val sound = try {
@@ -132,6 +133,7 @@ internal class GenerationSession(
     }
 
     private suspend fun make(request: GenerationRequest) {
+        restoring?.join() // it removes unfinished files
         val entry = library.state.value.chosen ?: throw ArcMobileException(
             Kind.BUNDLE,
             context.getString(R.string.error_no_bundle),
@@ -169,7 +171,7 @@ internal class GenerationSession(
         opened?.takeIf { it.entry == entry && it.keepsAll }?.let { return it.generator }
         close()
         val facts = entry.facts ?: throw ArcMobileException(Kind.BUNDLE, entry.problem.orEmpty())
-        device.requireMemory(PROGRAM_IN_MEMORY * facts.largestProgramBytes)
+        device.requireMemory(facts)
         val roomy = device.memory > ALL_IN_MEMORY * facts.bytes
         val generator = AudioGenerator.open(entry.folder, GeneratorOptions(keepLoaded = roomy))
         opened = Opened(entry, generator, roomy)
@@ -211,9 +213,6 @@ internal class GenerationSession(
     }
 
     private companion object {
-        /** A program's file is mapped while its weights are packed into memory once more. */
-        const val PROGRAM_IN_MEMORY = 2L
-
         /** Memory, in sizes of the bundle, from which on all programs stay loaded. */
         const val ALL_IN_MEMORY = 4L
     }

@@ -88,6 +88,7 @@ internal class SoundPanel(private val activity: Activity, private val app: DemoA
             else -> activity.getString(R.string.nothing_yet)
         }
         progress.visibility = if (session.busy) View.VISIBLE else View.INVISIBLE
+        progress.keepScreenOn = session.busy
         progress.isIndeterminate = running == null
         if (running != null) {
             progress.max = running.total
@@ -109,7 +110,8 @@ internal class SoundPanel(private val activity: Activity, private val app: DemoA
         )
     }
 
-    private fun isHeard(player: PlayerState, sound: Sound) = player.playing && player.sound === sound
+    private fun isHeard(player: PlayerState, sound: Sound) =
+        player.playing && player.sound === sound
 
     private fun text(problem: PlayerState.Problem?): String? = when (problem) {
         null -> null

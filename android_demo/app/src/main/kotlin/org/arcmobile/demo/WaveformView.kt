@@ -38,7 +38,8 @@ internal class WaveformView(context: Context, attributes: AttributeSet?) :
     private val pitch = barWidth + resources.getDimension(R.dimen.wave_gap)
     private val headWidth = resources.getDimension(R.dimen.wave_head)
     private val slop = ViewConfiguration.get(context).scaledTouchSlop
-    private val rest = paint(R.color.wave_rest)
+    private val toCome = paint(R.color.wave_to_come)
+    private val unplayed = paint(R.color.wave_made)
     private val played = paint(R.color.accent)
     private val head = paint(R.color.ink).apply { strokeWidth = headWidth }
 
@@ -77,22 +78,19 @@ internal class WaveformView(context: Context, attributes: AttributeSet?) :
         super.onDraw(canvas)
         val middle = height / 2f
         val reach = middle - barWidth
-        val place = xOf(frame)
+        val place = paddingLeft + frame.toFloat() / length * (barCount * pitch)
         for (bar in 0 until barCount) {
             val x = paddingLeft + bar * pitch + barWidth / 2
             val known = 2 * bar < bars.size
             // A silent bar, and one that is still to come, is a dot.
             val low = if (known) bars[2 * bar].coerceIn(-1f, 1f) else 0f
             val high = if (known) bars[2 * bar + 1].coerceIn(-1f, 1f) else 0f
-            val paint = if (known && x < place) played else rest
+            val paint = if (!known) toCome else if (x < place) played else unplayed
             canvas.drawLine(x, middle - high * reach, x, middle - low * reach + DOT, paint)
         }
-        if (made.frames > 0) canvas.drawLine(place, headWidth, place, height - headWidth, head)
-    }
-
-    private fun xOf(frame: Int): Float {
-        val x = paddingLeft + frame.toFloat() / length * (barCount * pitch)
-        return x.coerceIn(headWidth, max(headWidth, width - headWidth))
+        if (made.frames == 0) return
+        val x = place.coerceIn(headWidth, max(headWidth, width - headWidth))
+        canvas.drawLine(x, headWidth, x, height - headWidth, head)
     }
 
     override fun onTouchEvent(event: MotionEvent): Boolean {
@@ -186,7 +184,8 @@ internal class WaveformView(context: Context, attributes: AttributeSet?) :
                 R.string.waveform_made,
                 tenths(made.frames, sound),
                 tenths(length, sound),
-                tenths(min(frame, made.frames), sound),
+                // Whole seconds: a screen reader is told of every change.
+                (min(frame, made.frames) / sound.sampleRate).toString(),
             )
         }
     }

@@ -2,9 +2,14 @@ package org.arcmobile.demo
 
 import android.app.Activity
 import android.content.res.Configuration
+import android.content.res.Configuration.UI_MODE_NIGHT_NO
+import android.content.res.Configuration.UI_MODE_NIGHT_YES
 import android.graphics.Color
+import android.graphics.Insets
+import android.graphics.Rect
 import android.view.View
 import android.view.ViewGroup
+import android.view.WindowInsets
 import android.view.accessibility.AccessibilityNodeInfo
 import android.view.accessibility.AccessibilityNodeInfo.AccessibilityAction
 import android.widget.TextView
@@ -42,7 +47,8 @@ class AccessibilityTest : AppTest() {
             val pressed = root.all().filter { it.isClickable && it.isShown }.toList()
             assertTrue(pressed.size > 4)
             for (view in pressed) {
-                val says = view.contentDescription ?: (view as? TextView)?.run { text.ifEmpty { hint } }
+                val says = view.contentDescription
+                    ?: (view as? TextView)?.run { text.ifEmpty { hint } }
                 assertFalse(says.isNullOrBlank(), "${name(view)} has no name")
                 assertTrue(view.height >= touch - 1, "${name(view)} is ${view.height} px high")
                 assertTrue(view.width >= touch - 1, "${name(view)} is ${view.width} px wide")
@@ -74,7 +80,7 @@ class AccessibilityTest : AppTest() {
             waveform.performAccessibilityAction(AccessibilityNodeInfo.ACTION_SCROLL_BACKWARD, null),
         )
         assertEquals(
-            "Waveform, 8.0 of 10.0 seconds made, playing position 0.0 seconds",
+            "Waveform, 8.0 of 10.0 seconds made, playing position 0 seconds",
             waveform.contentDescription,
         )
     }
@@ -88,8 +94,9 @@ class AccessibilityTest : AppTest() {
                 .filter { it.isShown && it.text.isNotEmpty() && it.maxLines != 1 }
             for (view in texts) {
                 val lines = view.layout ?: continue
+                val padding = view.compoundPaddingTop + view.compoundPaddingBottom
                 assertTrue(
-                    lines.height <= view.height - view.compoundPaddingTop - view.compoundPaddingBottom + 1,
+                    lines.height + padding <= view.height + 1,
                     "${name(view)} is cut: ${view.text}",
                 )
             }
@@ -102,9 +109,37 @@ class AccessibilityTest : AppTest() {
         val root = open(MainActivity::class.java).view<View>(R.id.root)
         for (id in listOf(R.id.generate, R.id.play, R.id.waveform, R.id.prompt)) {
             val view = root.findViewById<View>(id)
-            assertTrue(view.getGlobalVisibleRect(android.graphics.Rect()), name(view))
+            assertTrue(view.getGlobalVisibleRect(Rect()), name(view))
         }
         assertTrue(root.findViewById<View>(R.id.prompt).width > root.width / 3)
+    }
+
+    @Test
+    fun `the system's bars and the keyboard cover nothing`() {
+        val screen = open(MainActivity::class.java)
+        val root = screen.view<View>(R.id.root)
+        fun inset(keyboard: Int) {
+            root.dispatchApplyWindowInsets(
+                WindowInsets.Builder()
+                    .setInsets(WindowInsets.Type.systemBars(), Insets.of(0, 90, 0, 120))
+                    .setInsets(WindowInsets.Type.ime(), Insets.of(0, 0, 0, keyboard))
+                    .setVisible(WindowInsets.Type.ime(), keyboard > 0)
+                    .build(),
+            )
+            await("the layout") { !root.isLayoutRequested }
+        }
+        fun top(id: Int) = IntArray(2).also(screen.view<View>(id)::getLocationInWindow)[1]
+        fun bottom(id: Int) = top(id) + screen.view<View>(id).height
+
+        inset(keyboard = 0)
+        assertTrue(top(R.id.benchmark) >= 90)
+        assertTrue(bottom(R.id.generate) <= root.height - 120)
+        inset(keyboard = 1000)
+        assertTrue(bottom(R.id.generate) <= root.height - 1000)
+        assertTrue(screen.view<View>(R.id.prompt).getGlobalVisibleRect(Rect()))
+        assertFalse(screen.view<View>(R.id.waveform).isShown)
+        inset(keyboard = 0)
+        assertTrue(screen.view<View>(R.id.waveform).isShown)
     }
 
     @Test
@@ -123,7 +158,7 @@ class AccessibilityTest : AppTest() {
         val grounds = listOf(false, true).map { night ->
             val colors = app.createConfigurationContext(
                 Configuration(app.resources.configuration).apply {
-                    uiMode = if (night) Configuration.UI_MODE_NIGHT_YES else Configuration.UI_MODE_NIGHT_NO
+                    uiMode = if (night) UI_MODE_NIGHT_YES else UI_MODE_NIGHT_NO
                 },
             )
             val pairs = listOf(

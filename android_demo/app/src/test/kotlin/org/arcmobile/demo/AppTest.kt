@@ -125,7 +125,8 @@ internal fun <T : View> Activity.view(id: Int): T = findViewById(id)
 
 internal fun Activity.click(id: Int) {
     val view = view<View>(id)
-    assertTrue(view.isShown && view.isEnabled, "${resources.getResourceEntryName(id)} can be pressed")
+    val name = resources.getResourceEntryName(id)
+    assertTrue(view.isShown && view.isEnabled, "$name can be pressed")
     view.performClick()
 }
 

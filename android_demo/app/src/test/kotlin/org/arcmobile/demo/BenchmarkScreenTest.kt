@@ -56,7 +56,9 @@ class BenchmarkScreenTest : AppTest() {
         assertEquals(3, record.reports.size)
         await("the figures") { figures(R.id.time_figures).isNotEmpty() }
         val times = figures(R.id.time_figures)
-        for (label in listOf("Load DiT", "Conditioner", "DiT step", "Decode", "First audio", "Total")) {
+        val labels =
+            listOf("Load DiT", "Conditioner", "DiT step", "Decode", "First audio", "Total")
+        for (label in labels) {
             assertTrue(Regex("""[\d.]+ m?s""").matches(assertNotNull(times[label], label)), label)
         }
         assertTrue(assertNotNull(times["RTF"]).toDouble() > 0)

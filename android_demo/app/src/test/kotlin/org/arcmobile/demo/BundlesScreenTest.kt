@@ -38,7 +38,9 @@ class BundlesScreenTest : AppTest() {
     }
 
     private fun awaitIdle() =
-        await("the library") { library.looked && library.work == null && cards.size == library.bundles.size }
+        await("the library") {
+            library.looked && library.work == null && cards.size == library.bundles.size
+        }
 
     private fun card(name: String) = cards.single { name in it.contentDescription }
 
@@ -74,12 +76,12 @@ class BundlesScreenTest : AppTest() {
         open()
         assertEquals(2, cards.size)
 
-        card("Copied with adb").performClick()
+        card("From adb").performClick()
         await("the choice") { library.chosen?.folder?.name == "from-adb" }
         assertEquals("PUSHED/from-adb", app.settings.bundle)
         awaitIdle()
-        await("the mark") { "In use" in card("Copied with adb").line(R.id.item_origin) }
-        card("Copied with adb").findViewById<View>(R.id.item_delete).performClick()
+        await("the mark") { "In use" in card("From adb").line(R.id.item_origin) }
+        card("From adb").findViewById<View>(R.id.item_delete).performClick()
         val dialog = ShadowDialog.getLatestDialog() as AlertDialog
         dialog.getButton(DialogInterface.BUTTON_POSITIVE).performClick()
         await("one bundle") { cards.size == 1 }
@@ -95,14 +97,19 @@ class BundlesScreenTest : AppTest() {
             val manifest = folder.resolve("manifest.json")
             manifest.writeText(manifest.readText().replace("\"onnx\"", "\"litert\""))
         }
+        push("other-device") { folder ->
+            val manifest = folder.resolve("manifest.json")
+            manifest.writeText(manifest.readText().replace("\"onnx\"", "\"executorch\""))
+        }
         push("garbage") { it.resolve("manifest.json").writeText("{") }
         open()
 
-        assertEquals(5, cards.size)
+        assertEquals(6, cards.size)
         val reasons = mapOf(
             "no-file" to "dit.onnx: missing",
             "no-manifest" to "no manifest.json",
             "other-backend" to "litert",
+            "other-device" to "native library",
             "garbage" to "JSON",
         )
         for ((name, reason) in reasons) {
@@ -124,7 +131,7 @@ class BundlesScreenTest : AppTest() {
             }
         }
         open()
-        card("Copied with adb").performClick()
+        card("From adb").performClick()
         await("the message") { screen.banner(R.id.error) != null }
 
         assertContains(screen.banner(R.id.error)!!, "dit.onnx: sha256 differs")

@@ -1,6 +1,8 @@
 package org.arcmobile.demo
 
 import android.app.Activity
+import android.content.ComponentCallbacks2.TRIM_MEMORY_RUNNING_CRITICAL
+import android.content.Context
 import android.content.Intent
 import android.net.Uri
 import android.view.View
@@ -8,7 +10,8 @@ import android.widget.EditText
 import android.widget.ProgressBar
 import android.widget.SeekBar
 import java.io.ByteArrayOutputStream
-import java.io.File
+import java.io.IOException
+import java.io.OutputStream
 import kotlin.test.Test
 import kotlin.test.assertContains
 import kotlin.test.assertContentEquals
@@ -18,10 +21,13 @@ import kotlin.test.assertNotNull
 import kotlin.test.assertNull
 import kotlin.test.assertSame
 import kotlin.test.assertTrue
+import kotlinx.coroutines.cancel
 import org.arcmobile.Stage
 import org.robolectric.Robolectric
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
+import org.robolectric.util.ReflectionHelpers.ClassParameter.from
+import org.robolectric.util.ReflectionHelpers.callInstanceMethod
 
 class MainScreenTest : AppTest() {
     private lateinit var controller: ActivityController<MainActivity>
@@ -41,6 +47,8 @@ class MainScreenTest : AppTest() {
         screen.view<View>(R.id.steps).findViewById<SeekBar>(R.id.slider_bar).progress = steps
         screen.click(R.id.generate)
     }
+
+    private fun answer(place: Uri) = Intent().setData(place)
 
     private fun awaitEnd() = await("the end") { !session.busy }
 
@@ -179,7 +187,7 @@ class MainScreenTest : AppTest() {
     fun `programs are freed when memory runs low, and loaded again`() {
         open()
         generate()
-        app.onTrimMemory(android.content.ComponentCallbacks2.TRIM_MEMORY_RUNNING_CRITICAL)
+        app.onTrimMemory(TRIM_MEMORY_RUNNING_CRITICAL)
         generate()
         Gate(Stage.DIT).use { gate ->
             ask()
@@ -219,21 +227,21 @@ class MainScreenTest : AppTest() {
         controller.pause().stop().destroy()
         SoundProvider.folder(app).resolve(".x.wav.partial-1").writeText("left by the dead")
 
-        app.onCreate() // what a new process does, on the same files
-        val session = GenerationSession(
-            app, app.scope, app.library, SoundStore(SoundProvider.folder(app)), app.settings,
-            app.device, app.player, app.failures, kotlinx.coroutines.sync.Mutex(),
-        )
-        session.restore()
-        await("the sound") { session.state.value.recording != null }
+        val next = DemoApplication()
+        callInstanceMethod<Unit>(next, "attach", from(Context::class.java, app.baseContext))
+        next.onCreate()
+        await("the sound") { next.session.state.value.recording != null }
+        await("the bundle") { next.library.state.value.chosen != null }
         controller = Robolectric.buildActivity(MainActivity::class.java).setup()
 
-        assertEquals("the-last-one-$seed.wav", session.state.value.recording?.file?.name)
-        assertEquals(seed.toULong(), session.state.value.seedUsed)
-        assertEquals(1.486, session.state.value.recording!!.sound.seconds, 0.001)
+        val restored = next.session.state.value
+        assertEquals("the-last-one-$seed.wav", restored.recording?.file?.name)
+        assertEquals(1.486, restored.recording!!.sound.seconds, 0.001)
+        assertEquals(seed.toULong(), restored.seedUsed)
         assertEquals("the last one", screen.text(R.id.prompt))
         assertEquals(seed, screen.text(R.id.seed))
-        assertFalse(SoundProvider.folder(app).resolve(".x.wav.partial-1").exists())
+        assertEquals(listOf("the-last-one-$seed.wav"), sounds)
+        next.scope.cancel()
     }
 
     @Test
@@ -249,7 +257,7 @@ class MainScreenTest : AppTest() {
         assertEquals(Intent.ACTION_CREATE_DOCUMENT, asked.intent.action)
         assertEquals("soft-rain-7.wav", asked.intent.getStringExtra(Intent.EXTRA_TITLE))
         controller.recreate() // while the other app asks
-        controller.get().onActivityResult(asked.requestCode, Activity.RESULT_OK, Intent().setData(place))
+        controller.get().onActivityResult(asked.requestCode, Activity.RESULT_OK, answer(place))
         await("the file") { saved.size() > 0 }
 
         assertContentEquals(session.recording!!.file!!.readBytes(), saved.toByteArray())
@@ -261,14 +269,14 @@ class MainScreenTest : AppTest() {
         generate()
         val place = Uri.parse("content://elsewhere/rain.wav")
         shadowOf(app.contentResolver).registerOutputStreamSupplier(place) {
-            object : java.io.OutputStream() {
-                override fun write(b: Int) = throw java.io.IOException("no room")
+            object : OutputStream() {
+                override fun write(b: Int) = throw IOException("no room")
             }
         }
 
         screen.click(R.id.save)
         val asked = shadowOf(screen).nextStartedActivityForResult
-        controller.get().onActivityResult(asked.requestCode, Activity.RESULT_OK, Intent().setData(place))
+        controller.get().onActivityResult(asked.requestCode, Activity.RESULT_OK, answer(place))
         await("the message") { screen.banner(R.id.error) != null }
 
         assertContains(screen.banner(R.id.error)!!, "no room")

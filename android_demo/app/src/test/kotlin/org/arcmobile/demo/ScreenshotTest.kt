@@ -46,12 +46,14 @@ class ScreenshotTest : AppTest() {
         awaitBundle()
         app.settings.playWhileMade = false
         activity.view<EditText>(R.id.prompt).setText("Church organ in a stone hall ".repeat(12))
-        app.session.showError("x.onnx: sha256 differs from the manifest; copy the file again")
-        draw(activity, "main-error")
         activity.click(R.id.generate)
-        await("some of it") { (app.session.state.value.recording?.sound?.made?.value?.frames ?: 0) > 15000 }
+        await("some of it") { app.session.state.value.recording != null }
         draw(activity, "main-at-work")
         await("the end") { !app.session.state.value.busy }
+        app.session.showError("dit.onnx: sha256 differs from the manifest; copy the file again")
+        await("the message") { activity.banner(R.id.error) != null }
+        settle(activity)
+        draw(activity, "main-error")
     }
 
     private fun settle(activity: Activity) =

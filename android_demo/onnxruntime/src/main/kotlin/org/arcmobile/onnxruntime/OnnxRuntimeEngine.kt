@@ -26,8 +26,12 @@ public class OnnxRuntimeProvider : EngineProvider {
     override val runtime: String
         get() = "ONNX Runtime ${OrtEnvironment.getEnvironment().version}"
 
-    override fun open(bundle: Bundle, options: EngineOptions): Engine =
-        OnnxRuntimeEngine(bundle, OrtEnvironment.getEnvironment(), options)
+    override fun open(bundle: Bundle, options: EngineOptions): Engine {
+        val environment = OrtEnvironment.getEnvironment()
+        // Its Android build can report to its makers: that is for an app to decide, not for us.
+        environment.setTelemetry(false)
+        return OnnxRuntimeEngine(bundle, environment, options)
+    }
 }
 
 /**
