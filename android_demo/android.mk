@@ -111,5 +111,5 @@ endef
 
 # Maven tells a lot; what matters is what failed, and how many tests ran.
 define what_was_tested
-sed -uE '/^\[INFO\]/{/Building |Tests run:.*(in|Time)|BUILD|^\[INFO\] max-abs/!d}; s/^\[INFO\] //'
+sed -uE '/^\[INFO\]/{/Building .*\[[0-9]|Tests run:.* in |BUILD/!d}; s/^\[INFO\] //'
 endef
