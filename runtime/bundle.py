@@ -111,7 +111,7 @@ class Bundle:
     @property
     def digest(self) -> str:
         """sha256 of the manifest, which holds those of all files: the name of what is in here."""
-        return record_file(self.folder / MANIFEST_NAME).sha256
+        return _sha256(self.folder / MANIFEST_NAME)
 
     def _check_file(self, record: FileRecord, *, verify: bool) -> None:
         path = self.file(record)
