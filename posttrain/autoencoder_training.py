@@ -1,0 +1,258 @@
+"""One step of the autoencoder's training, and everything that a next step depends on.
+
+Loss of the autoencoder (Evans et al. 2024, "Long-form music generation with latent diffusion",
+section 3.1, plus log-mel and waveform terms that help short trainings): spectral distances, small
+KL divergence from the unit normal, and, after a first part, a discriminator's opinion and features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arcmobile.export.model.config import AutoencoderConfig
+from arcmobile.posttrain.autoencoder_crops import Audio
+from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder, initial_tensors
+from arcmobile.posttrain.spectral_losses import FFT_SIZES, LogMel, StftLoss, stereo_distance
+from arcmobile.posttrain.training_state import adam_tensors, restore_adam, scoped, unscoped
+from arcmobile.posttrain.waveform_discriminator import (
+    WaveformDiscriminator,
+    adversarial_loss,
+    discriminator_loss,
+    feature_distance,
+)
+
+_BETAS = (0.8, 0.99)
+_GRAPHS = 64  # compiled forms of one function: FFT sizes, with and without gradients
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings:
+    """What a training is, apart from its networks and sounds. Steps count batches.
+
+    Attributes:
+        steps: length of the learning rate's decay; training ends there.
+        samples: length of a crop, a multiple of the latent's ratio.
+        learning_rate: reached after ``warmup`` steps, then a cosine down to ``last_rate`` of it.
+        resolutions: FFT sizes per step, drawn among ``FFT_SIZES`` anew each time.
+        kl, mel, waveform, adversarial, features: weights; the STFT distance has weight 1.
+        adversarial_from: fraction of ``steps`` at which the discriminator comes in.
+        discriminator_every: steps between two of the discriminator's.
+        average: decay of the moving average of the weights, which is what is written.
+        clip: largest norm of a gradient.
+    """
+
+    seed: int = 0
+    steps: int = 6000
+    batch: int = 4
+    samples: int = 32768
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    last_rate: float = 0.03
+    weight_decay: float = 1e-3
+    resolutions: int = 3
+    kl: float = 3e-4
+    mel: float = 1.0
+    waveform: float = 0.1
+    adversarial: float = 0.1
+    features: float = 1.0
+    adversarial_from: float = 0.6
+    discriminator_every: int = 2
+    discriminator_rate: float = 5e-4
+    discriminator_width: int = 12
+    average: float = 0.999
+    clip: float = 1.0
+
+    def rate_at(self, step: int) -> float:
+        """Fraction of the full learning rate at a step, counted from 0."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        return self.last_rate + (1 - self.last_rate) * 0.5 * (1 + math.cos(math.pi * done))
+
+    @property
+    def first_adversarial_step(self) -> int:
+        return round(self.adversarial_from * self.steps)
+
+
+def kl_divergence(mean: Tensor, stdev: Tensor) -> Tensor:
+    """Nats per latent frame from N(mean, stdev) to N(0, 1), both (B, channels, frames)."""
+    nats = 0.5 * (mean.square() + stdev.square() - 1) - stdev.log()
+    return nats.sum(1).mean()
+
+
+def waveform_distance(estimate: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error over the mean absolute sample of the batch."""
+    return (estimate - target).abs().mean() / target.abs().mean().clamp_min(1e-3)
+
+
+class AutoencoderTrainer:
+    """Networks, optimisers and step count.
+
+    Attributes:
+        step: batches seen.
+        averaged: moving average of the autoencoder's tensors, by checkpoint name.
+    """
+
+    def __init__(
+        self,
+        config: AutoencoderConfig,
+        settings: AutoencoderSettings,
+        *,
+        device: str = "cpu",
+        compiled: bool = False,
+    ):
+        self.config, self.settings, self.device = config, settings, torch.device(device)
+        self.step = 0
+        self.autoencoder = TrainableAutoencoder(config, initial_tensors(config, settings.seed))
+        self.autoencoder.to(self.device)
+        self._named = self.autoencoder.named_tensors()
+        self.averaged = {name: value.detach().clone() for name, value in self._named.items()}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.discriminator = WaveformDiscriminator(settings.discriminator_width)
+        self.discriminator.to(self.device)
+        self._optimizer = torch.optim.AdamW(
+            list(self._named.values()),
+            settings.learning_rate,
+            betas=_BETAS,
+            weight_decay=settings.weight_decay,
+        )
+        self._judged = dict(self.discriminator.named_parameters())
+        self._discriminator_optimizer = torch.optim.AdamW(
+            list(self._judged.values()),
+            settings.discriminator_rate,
+            betas=_BETAS,
+            weight_decay=settings.weight_decay,
+        )
+        self._mel = LogMel().to(self.device)
+        self._reconstruct, self._stft = self.autoencoder.forward, StftLoss()
+        if compiled:
+            torch._dynamo.config.recompile_limit = _GRAPHS
+            self._reconstruct = torch.compile(self._reconstruct)
+            self._stft = StftLoss(distance=torch.compile(stereo_distance))
+            self.discriminator.compile_judges()
+
+    def train_step(self, batch: Audio) -> dict[str, float]:
+        """One step on crops (batch, 2, samples); returns the losses, not weighted."""
+        settings, step = self.settings, self.step
+        target = torch.from_numpy(batch).to(self.device)
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+        frames = target.shape[-1] // self.config.downsampling_ratio
+        noise = torch.randn(len(batch), self.config.latent_dim, frames, generator=generator)
+        order = torch.randperm(len(FFT_SIZES), generator=generator)[: settings.resolutions]
+        sizes = [FFT_SIZES[index] for index in order.tolist()]
+
+        made, mean, stdev = self._reconstruct(target, noise.to(self.device))
+        terms = {
+            "stft": self._stft(made, target, sizes),
+            "mel": self._mel.distance(made, target),
+            "waveform": waveform_distance(made, target),
+            "kl": kl_divergence(mean, stdev),
+        }
+        loss = terms["stft"] + settings.mel * terms["mel"]
+        loss = loss + settings.waveform * terms["waveform"] + settings.kl * terms["kl"]
+        against = step >= settings.first_adversarial_step
+        if against:
+            self.discriminator.requires_grad_(False)
+            with torch.no_grad():
+                real = self.discriminator(target)
+            judged = self.discriminator(made)
+            terms["adversarial"] = adversarial_loss(judged)
+            terms["features"] = feature_distance(real, judged)
+            loss = loss + settings.adversarial * terms["adversarial"]
+            loss = loss + settings.features * terms["features"]
+        self._descend(self._optimizer, self._named, settings.learning_rate, loss, terms)
+        if against and step % settings.discriminator_every == 0:
+            self.discriminator.requires_grad_(True)
+            both = self.discriminator(torch.cat((target, made.detach())))
+            halves = [part.halves() for part in both]
+            terms["discriminator"] = discriminator_loss(
+                [first for first, _ in halves], [second for _, second in halves]
+            )
+            rate = settings.discriminator_rate
+            self._descend(self._discriminator_optimizer, self._judged, rate, terms["discriminator"])
+        self._update_average()
+        self.step += 1
+        terms["stdev"] = stdev.mean()
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def _descend(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: Mapping[str, torch.nn.Parameter],
+        rate: float,
+        loss: Tensor,
+        report: dict[str, Tensor] | None = None,
+    ) -> None:
+        """One step down; a loss or gradient that is not finite moves nothing."""
+        for group in optimizer.param_groups:
+            group["lr"] = rate * self.settings.rate_at(self.step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), self.settings.clip)
+        if bool(torch.isfinite(norm)):
+            optimizer.step()
+        if report is not None:
+            report["loss"], report["gradient"] = loss, norm
+
+    def _update_average(self) -> None:
+        # A young average follows quickly, or it would remember where training began.
+        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
+        current = [parameter.detach() for parameter in self._named.values()]
+        torch._foreach_lerp_(list(self.averaged.values()), current, 1 - decay)
+
+    def averaged_tensors(self) -> dict[str, Tensor]:
+        """The moving average under a checkpoint's names and in its shapes."""
+        shapes = self.autoencoder.checkpoint_tensors()
+        return {
+            name: value.cpu().reshape(shapes[name].shape).contiguous()
+            for name, value in self.averaged.items()
+        }
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """(tensors, JSON header) from which :meth:`restore` goes on exactly."""
+        tensors = {
+            **scoped("weights", self._named),
+            **scoped("average", self.averaged),
+            **scoped("adam", adam_tensors(self._optimizer, self._named)),
+            **scoped("discriminator", self._judged),
+            **scoped("critic-adam", adam_tensors(self._discriminator_optimizer, self._judged)),
+        }
+        return tensors, {"step": self.step, "settings": asdict(self.settings)}
+
+    def restore(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+        """Sets what :meth:`state` gave; KeyError where a tensor is missing."""
+        with torch.no_grad():
+            for prefix, places in (
+                ("weights", self._named),
+                ("average", self.averaged),
+                ("discriminator", self._judged),
+            ):
+                found = unscoped(prefix, tensors)
+                for name, place in places.items():
+                    place.copy_(found[name])
+        restore_adam(self._optimizer, self._named, unscoped("adam", tensors))
+        restore_adam(self._discriminator_optimizer, self._judged, unscoped("critic-adam", tensors))
+        self.step = int(header["step"])
+
+
+def latent_figures(means: list[np.ndarray], stdevs: list[np.ndarray]) -> dict[str, Any]:
+    """Of posteriors (channels, frames), one per sound: what the DiT will see.
+
+    ``scale`` is the rms of latents about their channel's mean: divided by it they are of unit size.
+    """
+    mean, stdev = np.concatenate(means, axis=1), np.concatenate(stdevs, axis=1)
+    variance = mean.var(axis=1) + (stdev**2).mean(axis=1)
+    return {
+        "scale": float(np.sqrt(variance.mean())),
+        "channel_std": [round(float(value), 4) for value in np.sqrt(variance)],
+        "channel_mean": [round(float(value), 4) for value in mean.mean(axis=1)],
+        "channel_noise": [round(float(value), 4) for value in stdev.mean(axis=1)],
+    }

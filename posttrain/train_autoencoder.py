@@ -1,0 +1,263 @@
+"""Trains the Oobleck autoencoder on drawn sounds.
+
+``python -m arcmobile.posttrain.train_autoencoder --out FOLDER``, which holds then::
+
+    state.safetensors        all that a resumed training needs; replaced as a whole
+    metrics.jsonl            a row of losses every few steps, and a row of figures per judgement
+    losses.png               both, plotted
+    autoencoder.safetensors  averaged weights under a checkpoint's names
+    autoencoder.json         config, latent scale, figures on held-out sounds
+    examples/                held-out sounds and what became of them
+
+A file ``STOP`` put into the folder ends the training after the running step. On busy CPUs set
+``OMP_WAIT_POLICY=PASSIVE``: threads that spin while others wait for a core cost most of the time.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from arcmobile.export.model.config import AutoencoderConfig, load_model_config
+from arcmobile.posttrain.autoencoder_crops import (
+    HELD_OUT_SEED,
+    DrawSound,
+    crop_batches,
+    drawn_audio,
+)
+from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder
+from arcmobile.posttrain.autoencoder_training import (
+    AutoencoderSettings,
+    AutoencoderTrainer,
+    latent_figures,
+)
+from arcmobile.posttrain.reconstruction import (
+    ReconstructionFigures,
+    figures,
+    reconstruct_all,
+    write_examples,
+)
+from arcmobile.posttrain.sounds import draw
+from arcmobile.posttrain.training_plots import plot_metrics
+from arcmobile.posttrain.training_state import (
+    append_metrics,
+    keep_metrics_until,
+    read_metrics,
+    read_tensors,
+    write_tensors,
+)
+from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError, OutputError
+from arcmobile.runtime.output_file import write_text_file
+
+STATE, METRICS, TENSORS, SUMMARY = (
+    "state.safetensors",
+    "metrics.jsonl",
+    "autoencoder.safetensors",
+    "autoencoder.json",
+)
+STOP = "STOP"
+_SECONDS_PER_HOUR = 3600
+_PLOTTED_LOSSES = ("loss", "stft", "mel", "waveform", "features", "adversarial", "discriminator")
+_PLOTTED_FIGURES = ("si_sdr", "log_spectral", "log_mel")
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How often a training writes (in steps), and on how many held-out sounds it is judged."""
+
+    report_every: int = 20
+    save_every: int = 200
+    judge_every: int = 500
+    held_out: int = 32
+
+
+def embedded_autoencoder() -> AutoencoderConfig:
+    """That of the checkpoint in the repository: 32 latent channels, 2048 samples per frame."""
+    common = {"channels": 16, "c_mults": [1, 2, 4, 8, 16], "strides": [2, 4, 4, 8, 8]}
+    encoder = {**common, "in_channels": 2, "latent_dim": 64, "use_snake": True}
+    decoder = {**common, "out_channels": 2, "latent_dim": 32, "use_snake": True}
+    return AutoencoderConfig.model_validate(
+        {
+            "encoder": {"type": "oobleck", "config": encoder},
+            "decoder": {"type": "oobleck", "config": {**decoder, "final_tanh": False}},
+            "bottleneck": {"type": "vae"},
+            "latent_dim": 32,
+            "downsampling_ratio": 2048,
+            "io_channels": 2,
+        }
+    )
+
+
+def train(
+    trainer: AutoencoderTrainer,
+    out: Path,
+    *,
+    seconds: float,
+    habits: Habits | None = None,
+    draw_sound: DrawSound = drawn_audio,
+) -> None:
+    """Trains until ``settings.steps``, for ``seconds``, or until a file STOP is there; then writes.
+
+    Ctrl-C ends it as STOP does. Raises OutputError where the folder cannot be written.
+    """
+    habits, settings = habits or Habits(), trainer.settings
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / STOP).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"--out {out}: cannot be written ({error.strerror})") from error
+    end = time.monotonic() + seconds
+    batches = crop_batches(
+        settings.seed, trainer.step, settings.batch, settings.samples, draw_sound
+    )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        task = progress.add_task("autoencoder", total=settings.steps, completed=trainer.step)
+        losses: dict[str, list[float]] = {}
+        since, reported = time.monotonic(), trainer.step
+        try:
+            while trainer.step < settings.steps and time.monotonic() < end:
+                for name, value in trainer.train_step(next(batches)).items():
+                    losses.setdefault(name, []).append(value)
+                if trainer.step % habits.report_every == 0:
+                    means = {name: round(float(np.mean(v)), 5) for name, v in losses.items()}
+                    pace = (time.monotonic() - since) / (trainer.step - reported)
+                    row = {"step": trainer.step, **means, "seconds_per_step": round(pace, 3)}
+                    append_metrics(out / METRICS, row)
+                    progress.update(task, description=f"loss {means['loss']:.3f}")
+                    losses, since, reported = {}, time.monotonic(), trainer.step
+                if trainer.step % habits.save_every == 0:
+                    save(trainer, out)
+                if trainer.step % habits.judge_every == 0:
+                    judge(trainer, out, habits, draw_sound)
+                progress.update(task, completed=trainer.step)
+                if (out / STOP).exists():
+                    break
+        except KeyboardInterrupt:
+            progress.console.print("stopped; go on with --resume")
+        batches.close()
+    save(trainer, out)
+    judge(trainer, out, habits, draw_sound)
+
+
+def save(trainer: AutoencoderTrainer, out: Path) -> None:
+    write_tensors(out / STATE, *trainer.state())
+
+
+def judge(
+    trainer: AutoencoderTrainer, out: Path, habits: Habits, draw_sound: DrawSound
+) -> ReconstructionFigures:
+    """Writes the averaged weights and what they make of held-out sounds."""
+    seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + habits.held_out)
+    sounds = [draw_sound(seed) for seed in seeds]
+    network = TrainableAutoencoder(trainer.config, trainer.averaged_tensors()).to(trainer.device)
+    means: list[np.ndarray] = []
+    stdevs: list[np.ndarray] = []
+
+    def reconstruct(audio: torch.Tensor) -> torch.Tensor:
+        mean, stdev = network.encode(audio.to(trainer.device))
+        means.append(mean[0].cpu().numpy())
+        stdevs.append(stdev[0].cpu().numpy())
+        return network.decode(mean)
+
+    made = reconstruct_all(reconstruct, sounds, trainer.config.downsampling_ratio)
+    result = figures(made, sounds)
+    latents = latent_figures(means, stdevs)
+    append_metrics(
+        out / METRICS,
+        {"step": trainer.step, **asdict(result), "scale": latents["scale"]},
+    )
+    write_tensors(out / TENSORS, trainer.averaged_tensors(), {"step": trainer.step})
+    summary = {
+        "step": trainer.step,
+        "config": trainer.config.model_dump(mode="json"),
+        "settings": asdict(trainer.settings),
+        "latents": latents,
+        "held_out": {"sounds": len(sounds), "first_seed": HELD_OUT_SEED, **asdict(result)},
+    }
+    write_json(out / SUMMARY, summary)
+    captions = [draw(seed).caption if draw_sound is drawn_audio else str(seed) for seed in seeds]
+    write_examples(out / "examples", sounds, made, captions)
+    rows = read_metrics(out / METRICS)
+    plot_metrics(out / "losses.png", rows, (_PLOTTED_LOSSES, _PLOTTED_FIGURES))
+    return result
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text_file(path, json.dumps(content, indent=2) + "\n")
+
+
+def resumed(
+    config: AutoencoderConfig, out: Path, steps: int | None, *, device: str, compiled: bool
+) -> AutoencoderTrainer:
+    """The trainer of the state in a folder, with its settings; ``steps`` may lengthen it."""
+    if not (out / STATE).is_file():
+        raise InputError(f"--resume: {out} holds no {STATE}; start without it")
+    tensors, header = read_tensors(out / STATE)
+    try:
+        settings = AutoencoderSettings(**header["settings"])
+        if steps is not None:
+            settings = replace(settings, steps=steps)
+        trainer = AutoencoderTrainer(config, settings, device=device, compiled=compiled)
+        trainer.restore(tensors, header)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{out / STATE}: of another autoencoder or version ({error}); choose another --out"
+        ) from error
+    keep_metrics_until(out / METRICS, trainer.step)
+    return trainer
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of this training.")],
+    hours: Annotated[float, typer.Option(min=0, help="Longest time to train for.")] = 2.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps until the rate is low.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="model_config.json; default: the embedded model.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    resume: Annotated[bool, typer.Option(help="Go on from the state in the folder.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Needs a C++ compiler; faster.")
+    ] = True,
+) -> None:
+    """Train the autoencoder; see the module's text for what is written."""
+    torch.set_num_threads(threads)
+    try:
+        network = load_model_config(config).autoencoder if config else embedded_autoencoder()
+        if resume:
+            trainer = resumed(network, out, steps, device=device, compiled=compiled)
+        else:
+            if (out / STATE).exists():
+                raise InputError(f"--out {out}: holds a training; add --resume or remove it")
+            settings = AutoencoderSettings(seed=seed)
+            settings = replace(settings, steps=steps or settings.steps)
+            trainer = AutoencoderTrainer(network, settings, device=device, compiled=compiled)
+        train(trainer, out, seconds=hours * _SECONDS_PER_HOUR)
+    except ArcMobileError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    app()
