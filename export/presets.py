@@ -6,7 +6,6 @@ Stable Audio Open Small, so that speed, memory and size can be measured without 
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import struct
@@ -18,11 +17,10 @@ from typing import Any
 
 from arcmobile.export.random_weights import TensorPlan, model_tensors, text_encoder_tensors
 from arcmobile.export.staging import require_space, staged_folder
-from arcmobile.export.tokenizer_files import tokenizer_json_from_sentencepiece
+from arcmobile.export.tokenizer_files import EXTRA_IDS, write_tokenizer
 from arcmobile.runtime.errors import InputError
 
 MODEL_CONFIG = "model_config.json"
-EXTRA_IDS = 100  # T5's sentinel tokens, after the pieces
 MAX_PIECES = 1000
 _VOCABULARY_STEP = 16  # embedding rows are rounded up to it
 _BYTES_PER_VALUE = 4
@@ -236,7 +234,9 @@ def init_checkpoint(
         _write_json(folder / MODEL_CONFIG, preset.model_config())
         text = folder / "text_encoder"
         text.mkdir()
-        pieces = _write_tokenizer(text)
+        corpus = resources.files("arcmobile.export").joinpath("preset_corpus.txt")
+        lines = corpus.read_text(encoding="utf-8").splitlines()
+        pieces = write_tokenizer(text, lines, max_pieces=MAX_PIECES)
         text_config = preset.text_config(pieces)
         _write_json(text / "config.json", text_config)
         write_random_safetensors(
@@ -270,49 +270,6 @@ def write_random_safetensors(
             values = plan.draw(seed).astype("<f4", copy=False)
             file.write(values.data)
             on_bytes(values.nbytes)
-
-
-def _write_tokenizer(folder: Path) -> int:
-    """Train the SentencePiece model on our own captions; returns its number of pieces."""
-    import sentencepiece
-
-    corpus = resources.files("arcmobile.export").joinpath("preset_corpus.txt")
-    lines = corpus.read_text(encoding="utf-8").splitlines()
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=model,
-        model_type="unigram",
-        vocab_size=MAX_PIECES,
-        hard_vocab_limit=False,
-        character_coverage=1.0,
-        normalization_rule_name="nmt_nfkc",
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        num_threads=1,  # with more, the pieces' scores depend on timing
-        minloglevel=2,
-    )
-    spiece = folder / "spiece.model"
-    spiece.write_bytes(model.getvalue())
-    (folder / "tokenizer.json").write_text(
-        tokenizer_json_from_sentencepiece(spiece, extra_ids=EXTRA_IDS), encoding="utf-8"
-    )
-    _write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "T5Tokenizer",
-            "model_max_length": 512,
-            "eos_token": "</s>",
-            "unk_token": "<unk>",
-            "pad_token": "<pad>",
-            "extra_ids": EXTRA_IDS,
-            "additional_special_tokens": [f"<extra_id_{index}>" for index in range(EXTRA_IDS)],
-        },
-    )
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    return int(processor.get_piece_size())
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

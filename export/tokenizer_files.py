@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import sentencepiece
 from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import (
@@ -29,6 +32,9 @@ from tokenizers import (
 
 from arcmobile.runtime.errors import CheckpointError
 
+EXTRA_IDS: Final = 100
+"""T5's sentinel tokens, after the pieces."""
+
 _SPACE: Final = "▁"
 _MEND: Final = "give the spiece.model of a T5 encoder"
 # The generated module declares its messages at run time, where type checkers cannot see them.
@@ -36,8 +42,56 @@ _ModelProto: Final[Any] = vars(sentencepiece_model_pb2)["ModelProto"]
 _TrainerSpec: Final[Any] = vars(sentencepiece_model_pb2)["TrainerSpec"]
 
 
+def write_tokenizer(
+    folder: Path, lines: Iterable[str], *, max_pieces: int, normalization: str = "nmt_nfkc"
+) -> int:
+    """Trains a SentencePiece model on ``lines`` and writes the tokenizer of a T5 encoder's folder.
+
+    Args:
+        folder: gets ``spiece.model``, ``tokenizer.json`` and ``tokenizer_config.json``.
+        lines: the corpus; the same lines give the same files.
+        max_pieces: with ``<pad>``, ``</s>`` and ``<unk>``, without the sentinels.
+        normalization: SentencePiece's name of the rules; ``nmt_nfkc_cf`` also folds case.
+
+    Returns the number of pieces.
+    """
+    trained = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=trained,
+        model_type="unigram",
+        vocab_size=max_pieces,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        normalization_rule_name=normalization,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,  # with more, the pieces' scores depend on timing
+        minloglevel=2,
+    )
+    model = trained.getvalue()
+    (folder / "spiece.model").write_bytes(model)
+    text = tokenizer_json_from_sentencepiece(model, extra_ids=EXTRA_IDS)
+    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
+    config = {
+        "tokenizer_class": "T5Tokenizer",
+        "model_max_length": 512,
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "extra_ids": EXTRA_IDS,
+        "additional_special_tokens": [f"<extra_id_{index}>" for index in range(EXTRA_IDS)],
+    }
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(config, indent=4) + "\n", encoding="utf-8"
+    )
+    return int(sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size())
+
+
 def tokenizer_json_from_sentencepiece(
-    spiece: bytes | str | os.PathLike[str], extra_ids: int = 100
+    spiece: bytes | str | os.PathLike[str], extra_ids: int = EXTRA_IDS
 ) -> str:
     """Text of the ``tokenizer.json`` equal to a T5 SentencePiece model (its bytes or its path).
 

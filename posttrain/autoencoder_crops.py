@@ -19,7 +19,7 @@ HELD_OUT_SEED = 1 << 40
 
 _TRAINING_SEED = 2 * HELD_OUT_SEED
 _SEEDS_PER_RUN = 1 << 32
-_CANDIDATES = 3  # starts, of which the loudest crop is taken: much of a short sound is silence
+_CANDIDATES = 6  # starts, of which the loudest crop is taken: much of a short sound is silence
 _OVERHANG = 0.25  # of a crop may lie before the start or behind the end, as zeros
 _GAIN_DECIBELS = (-9.0, 1.0)
 

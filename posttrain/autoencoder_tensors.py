@@ -23,6 +23,9 @@ from arcmobile.export.model.config import AutoencoderConfig
 from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder, Snake
 from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.export.model.weights import ShapeOnlySource, Weights
+from arcmobile.posttrain.filterbanks import lapped_cosines, mel_spaced_pairs
+from arcmobile.posttrain.mapping_source import MappingSource
+from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 
 PREFIX = "pretransform.model"
 """Where a checkpoint keeps its autoencoder."""
@@ -31,8 +34,19 @@ PREFIX = "pretransform.model"
 TRAINING = NetworkForm("training", fused_norm=True, fused_attention=True, flat_conv=False)
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-_RESIDUAL_GAIN = 0.5
-_LAST_GAIN = 0.02  # of the decoder, the one without bias: training starts near silence
+_RESIDUAL_GAIN = 0.2
+_UPSAMPLING_GAIN = 0.7
+# Sounds have an rms of about 0.1. Made unit size by the first convolution, they reach the latent
+# well above its first noise, and the output follows the input's loudness before anything is
+# learned. With gains of 1 latents drowned in noise, and training ended in silence.
+_FIRST_GAIN = 8.0
+_LAST_GAIN = 0.1
+_FINEST_GAIN = 1e-3  # of residual units at the full rate, besides that of all units
+_LONG_HOP = 32  # samples, from which on a stage starts as a transform
+_FIRST_NOISE = -3.0  # before softplus: a standard deviation of 0.05
+# Of weight_v, whose size says nothing but how far a step of Adam turns it: as little in wide layers
+# as in narrow ones. At its size in use, wide layers turned 6 % a step, and nothing was learned.
+_DIRECTION_STD = 0.25
 _RESIDUAL_END = ".layers.3"  # last convolution of a residual unit
 
 
@@ -50,22 +64,6 @@ class LogOf(nn.Module):
         return self.sign * value.log().flatten()
 
 
-class _MappingSource:
-    """Tensors by name, as the networks ask for them."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]):
-        self._tensors = tensors
-
-    def names(self) -> list[str]:
-        return list(self._tensors)
-
-    def shape(self, name: str) -> tuple[int, ...] | None:
-        return tuple(self._tensors[name].shape) if name in self._tensors else None
-
-    def read(self, name: str) -> Tensor:
-        return self._tensors[name].detach().clone()
-
-
 class TrainableAutoencoder(nn.Module):
     """Encoder and decoder with gradients, at latent scale 1.
 
@@ -75,8 +73,8 @@ class TrainableAutoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig, tensors: Mapping[str, Tensor]):
         """``tensors`` by checkpoint name; raises KeyError or ValueError where they do not fit."""
         super().__init__()
-        encoder_weights = Weights(_MappingSource(tensors)).scope(PREFIX)
-        decoder_weights = Weights(_MappingSource(tensors)).scope(PREFIX)
+        encoder_weights = Weights(MappingSource(tensors)).scope(PREFIX)
+        decoder_weights = Weights(MappingSource(tensors)).scope(PREFIX)
         self.encoder = OobleckEncoder(config, 1.0, encoder_weights, TRAINING)
         self.decoder = OobleckDecoder(config, 1.0, decoder_weights, TRAINING)
         self.layers: dict[str, nn.Module] = {}
@@ -97,6 +95,16 @@ class TrainableAutoencoder(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._restore(tensors)
 
+    def bypass_finest_units(self) -> None:
+        """Leaves out the residual units at the full rate, which keep their values.
+
+        They take most of a step's time. With values from :func:`initial_tensors` they add next to
+        nothing, so that a first part of training can do without them.
+        """
+        for block in (self.encoder.blocks[0], self.decoder.blocks[-1]):
+            block.units.requires_grad_(False)
+            block.units = nn.Identity()
+
     def encode(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 2, samples) -> posterior mean and standard deviation, (B, latent_dim, frames)."""
         mean, stdev = self.encoder(audio)
@@ -107,10 +115,15 @@ class TrainableAutoencoder(nn.Module):
         audio: Tensor = self.decoder(latent)
         return audio
 
-    def forward(self, audio: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Audio and unit noise in the latent's shape -> (reconstruction, mean, stdev)."""
+    def forward(
+        self, audio: Tensor, noise: Tensor, shake: Tensor | float = 0.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Audio and unit noise in the latent's shape -> (reconstruction, mean, stdev).
+
+        ``shake`` is added to the latent as it is.
+        """
         mean, stdev = self.encode(audio)
-        return self.decode(mean + stdev * noise), mean, stdev
+        return self.decode(mean + stdev * noise + shake), mean, stdev
 
     def named_tensors(self) -> dict[str, nn.Parameter]:
         """The parameters by checkpoint name, in a fixed order; shapes differ (a height of 1)."""
@@ -181,18 +194,77 @@ def initial_tensors(config: AutoencoderConfig, seed: int) -> dict[str, Tensor]:
             tensors[name] = torch.zeros_like(ones[name])  # biases, and snake's logs
         if not isinstance(layer, Snake):
             direction = torch.randn(ones[f"{prefix}.weight_v"].shape, generator=generator)
-            direction *= _weight_std(prefix, layer)
-            tensors[f"{prefix}.weight_v"] = direction
-            norm = direction.flatten(1).norm(dim=1)
+            norm = direction.flatten(1).norm(dim=1) * _weight_std(prefix, layer)
+            tensors[f"{prefix}.weight_v"] = direction * _DIRECTION_STD
             tensors[f"{prefix}.weight_g"] = norm.view(ones[f"{prefix}.weight_g"].shape)
+    for name in _finest_unit_ends(config):
+        tensors[f"{name}.weight_g"] *= _FINEST_GAIN
+    for name, weight in _spectral_weights(config, generator).items():
+        tensors[f"{name}.weight_v"] = weight * (_DIRECTION_STD / weight.std())
+        norm = weight.flatten(1).norm(dim=1)
+        tensors[f"{name}.weight_g"] = norm.view(ones[f"{name}.weight_g"].shape)
+    # The encoder's last bias: latents begin with little noise, or nothing learns to use them.
+    last = f"{PREFIX}.encoder.layers.{len(config.encoder.config.stages) + 2}.bias"
+    tensors[last][config.latent_dim :] = _FIRST_NOISE
     return tensors
+
+
+def _finest_unit_ends(config: AutoencoderConfig) -> list[str]:
+    """Last convolutions of the residual units at the full rate."""
+    last = len(config.decoder.config.stages)
+    first_units = [f"{PREFIX}.encoder.layers.1.layers.{unit}" for unit in range(3)]
+    last_units = [f"{PREFIX}.decoder.layers.{last}.layers.{2 + unit}" for unit in range(3)]
+    return [f"{unit}{_RESIDUAL_END}" for unit in (*first_units, *last_units)]
+
+
+def _spectral_weights(config: AutoencoderConfig, generator: torch.Generator) -> dict[str, Tensor]:
+    """Weights by layer that make spectra of stereo samples, and samples of spectra.
+
+    For networks whose stage at the full rate is a long hop: empty for any other. The stage keeps
+    the sides in its first channels, at unit size; their bands are separate channels.
+    """
+    hop, wide = config.encoder.config.strides[0], config.encoder.config.stages[0][1]
+    narrow, spectrum = config.decoder.config.stages[0][:2]
+    sides = config.io_channels
+    if hop < _LONG_HOP or hop * sides != spectrum or narrow < sides:
+        return {}
+    encoder, decoder = f"{PREFIX}.encoder.layers", f"{PREFIX}.decoder.layers"
+    last = len(config.decoder.config.stages)
+    made, seen = (
+        lapped_cosines(hop),
+        mel_spaced_pairs(wide // 2 // sides, 2 * hop, MODEL_SAMPLE_RATE),
+    )
+
+    def noise(*shape: int) -> Tensor:
+        return 0.1 * torch.randn(shape, generator=generator)
+
+    enter = _FIRST_GAIN / (7 * sides) ** 0.5 * noise(narrow, sides, 7)
+    leave = 1 / _FIRST_GAIN / (7 * narrow) ** 0.5 * noise(sides, narrow, 7)
+    analysis = noise(wide, narrow, 2 * hop) / (2 * hop * narrow) ** 0.5
+    synthesis = noise(spectrum, narrow, 2 * hop) / (2 * hop * narrow) ** 0.5
+    for side in range(sides):
+        enter[side, side, 3] += _FIRST_GAIN
+        leave[side, side, 3] += 1 / _FIRST_GAIN
+        analysis[side * len(seen) : (side + 1) * len(seen), side] += seen
+        synthesis[side * hop : (side + 1) * hop, side] += made
+    return {
+        f"{encoder}.0": enter,
+        f"{encoder}.1.layers.4": analysis,
+        f"{decoder}.{last}.layers.1": synthesis,
+        f"{decoder}.{last + 2}": leave,
+    }
 
 
 def _weight_std(prefix: str, layer: nn.Module) -> float:
     """1 / sqrt(products that are summed into one output), less at the end of a residual unit."""
     assert isinstance(layer, _CONVOLUTIONS)
     if isinstance(layer, nn.ConvTranspose2d):
-        return (layer.in_channels * layer.kernel_size[1] / layer.stride[1]) ** -0.5
+        summed = layer.in_channels * layer.kernel_size[1] / layer.stride[1]
+        return _UPSAMPLING_GAIN * summed**-0.5
     ends_unit = prefix.endswith(_RESIDUAL_END) and layer.kernel_size[1] == 1
-    gain = _RESIDUAL_GAIN if ends_unit else _LAST_GAIN if layer.bias is None else 1.0
+    gain = _RESIDUAL_GAIN if ends_unit else 1.0
+    if layer.bias is None:  # the decoder's last
+        gain = _LAST_GAIN
+    elif prefix == f"{PREFIX}.encoder.layers.0":
+        gain = _FIRST_GAIN
     return gain * (layer.in_channels * layer.kernel_size[1]) ** -0.5

@@ -41,33 +41,48 @@ class AutoencoderSettings:
         samples: length of a crop, a multiple of the latent's ratio.
         learning_rate: reached after ``warmup`` steps, then a cosine down to ``last_rate`` of it.
         resolutions: FFT sizes per step, drawn among ``FFT_SIZES`` anew each time.
+        floor: magnitude at which the logs of the losses end. Most of a sound's spectrogram is
+            silence: with a low floor, silence everywhere is where training goes first and stays.
+        logarithm: weight of the logs within the STFT distance.
         kl, mel, waveform, adversarial, features: weights; the STFT distance has weight 1.
         adversarial_from: fraction of ``steps`` at which the discriminator comes in.
         discriminator_every: steps between two of the discriminator's.
         average: decay of the moving average of the weights, which is what is written.
         clip: largest norm of a gradient.
+        bfloat16: compute the autoencoder's products in bfloat16; weights and losses stay float32.
+        decoder_only: leave the encoder, and so the latents, as they are: the decoder can go on
+            while a generator is trained on its latents already.
+        finest_units: run and train the residual units at the full rate too; most of a step's time.
+        latent_noise: standard deviation of noise on latents besides the posterior's, so that the
+            decoder puts up with a generator's errors.
     """
 
     seed: int = 0
-    steps: int = 6000
+    steps: int = 4000
     batch: int = 4
     samples: int = 32768
-    learning_rate: float = 1e-3
-    warmup: int = 200
+    learning_rate: float = 2e-3
+    warmup: int = 100
     last_rate: float = 0.03
     weight_decay: float = 1e-3
-    resolutions: int = 3
-    kl: float = 3e-4
-    mel: float = 1.0
-    waveform: float = 0.1
+    resolutions: int = 2
+    floor: float = 1e-2
+    logarithm: float = 0.0
+    kl: float = 1e-5
+    mel: float = 0.1
+    waveform: float = 0.05
     adversarial: float = 0.1
     features: float = 1.0
-    adversarial_from: float = 0.6
+    adversarial_from: float = 0.7
     discriminator_every: int = 2
     discriminator_rate: float = 5e-4
     discriminator_width: int = 12
     average: float = 0.999
     clip: float = 1.0
+    bfloat16: bool = False
+    decoder_only: bool = False
+    finest_units: bool = True
+    latent_noise: float = 0.0
 
     def rate_at(self, step: int) -> float:
         """Fraction of the full learning rate at a step, counted from 0."""
@@ -113,6 +128,10 @@ class AutoencoderTrainer:
         self.autoencoder = TrainableAutoencoder(config, initial_tensors(config, settings.seed))
         self.autoencoder.to(self.device)
         self._named = self.autoencoder.named_tensors()
+        if not settings.finest_units:
+            self.autoencoder.bypass_finest_units()
+        if settings.decoder_only:
+            self.autoencoder.encoder.requires_grad_(False)
         self.averaged = {name: value.detach().clone() for name, value in self._named.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -123,6 +142,7 @@ class AutoencoderTrainer:
             settings.learning_rate,
             betas=_BETAS,
             weight_decay=settings.weight_decay,
+            fused=True,
         )
         self._judged = dict(self.discriminator.named_parameters())
         self._discriminator_optimizer = torch.optim.AdamW(
@@ -131,25 +151,35 @@ class AutoencoderTrainer:
             betas=_BETAS,
             weight_decay=settings.weight_decay,
         )
-        self._mel = LogMel().to(self.device)
-        self._reconstruct, self._stft = self.autoencoder.forward, StftLoss()
+        self._mel = LogMel(floor=settings.floor).to(self.device)
+        self._reconstruct, self._stft = (
+            self.autoencoder.forward,
+            StftLoss(floor=settings.floor, logarithm=settings.logarithm),
+        )
         if compiled:
             torch._dynamo.config.recompile_limit = _GRAPHS
             self._reconstruct = torch.compile(self._reconstruct)
-            self._stft = StftLoss(distance=torch.compile(stereo_distance))
+            distance = torch.compile(stereo_distance)
+            self._stft = StftLoss(
+                floor=settings.floor, logarithm=settings.logarithm, distance=distance
+            )
             self.discriminator.compile_judges()
 
     def train_step(self, batch: Audio) -> dict[str, float]:
         """One step on crops (batch, 2, samples); returns the losses, not weighted."""
         settings, step = self.settings, self.step
-        target = torch.from_numpy(batch).to(self.device)
+        # One of one channel sees one of each crop's, which are in random order.
+        target = torch.from_numpy(batch[:, : self.config.io_channels]).to(self.device)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
         frames = target.shape[-1] // self.config.downsampling_ratio
         noise = torch.randn(len(batch), self.config.latent_dim, frames, generator=generator)
         order = torch.randperm(len(FFT_SIZES), generator=generator)[: settings.resolutions]
         sizes = [FFT_SIZES[index] for index in order.tolist()]
 
-        made, mean, stdev = self._reconstruct(target, noise.to(self.device))
+        shake = settings.latent_noise * torch.randn(noise.shape, generator=generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
+            outputs = self._reconstruct(target, noise.to(self.device), shake.to(self.device))
+        made, mean, stdev = (output.float() for output in outputs)
         terms = {
             "stft": self._stft(made, target, sizes),
             "mel": self._mel.distance(made, target),
@@ -196,7 +226,8 @@ class AutoencoderTrainer:
             group["lr"] = rate * self.settings.rate_at(self.step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), self.settings.clip)
+        moved = [parameter for parameter in parameters.values() if parameter.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(moved, self.settings.clip)
         if bool(torch.isfinite(norm)):
             optimizer.step()
         if report is not None:
@@ -241,6 +272,15 @@ class AutoencoderTrainer:
         restore_adam(self._optimizer, self._named, unscoped("adam", tensors))
         restore_adam(self._discriminator_optimizer, self._judged, unscoped("critic-adam", tensors))
         self.step = int(header["step"])
+        if self.settings.decoder_only:
+            self._keep_averaged_encoder()
+
+    def _keep_averaged_encoder(self) -> None:
+        """The encoder that is written is the averaged one: it is the one to decode for."""
+        with torch.no_grad():
+            for name, parameter in self._named.items():
+                if not parameter.requires_grad:
+                    parameter.copy_(self.averaged[name])
 
 
 def latent_figures(means: list[np.ndarray], stdevs: list[np.ndarray]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class ReconstructionFigures:
     Attributes:
         si_sdr: scale-invariant signal-to-distortion ratio, dB (Le Roux et al. 2019, eq. 5).
         log_spectral: root mean square over frequencies of the difference of log magnitudes, mean
-            over frames, dB; magnitudes under -80 dB count as -80 dB.
+            over frames, dB; magnitudes under -60 dB count as -60 dB.
         log_mel: mean L1 of log-mel bands, dB.
     """
 

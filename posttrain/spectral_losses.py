@@ -21,14 +21,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
+
 FFT_SIZES = (2048, 1024, 512, 256, 128, 64, 32)
 """Samples; the hop is a quarter of it."""
 
-FLOOR = 1e-4
-"""Magnitude at which a logarithm stops to tell quiet from silent: -80 dB of full-scale noise."""
+FLOOR = 1e-3
+"""Magnitude at which a logarithm stops to tell quiet from silent: -60 dB of full-scale noise.
+
+At -80 dB the silence between sounds made up most of the loss.
+"""
+
+LOGARITHM = 0.2
+"""Weight of the logs' distance."""
 
 _OVERLAP = 4
-_QUIETEST = 10 * FLOOR  # spectral convergence relates errors to no less than this
+QUIETEST = 0.03  # spectral convergence relates errors to no less than this rms
 _MEL_BANDS, _MEL_FFT = 80, 2048
 
 
@@ -53,30 +61,56 @@ def short_time_spectra(audio: Tensor, size: int) -> Tensor:
 
 
 def left_right_mid_side(spectra: Tensor) -> Tensor:
-    """(B, 2, ...) -> (B, 4, ...): mid and side are sum and difference over sqrt(2)."""
+    """(B, 2, ...) -> (B, 4, ...): mid and side are sum and difference over sqrt(2).
+
+    Of a single channel, (B, 1, ...), there is only itself.
+    """
+    if spectra.shape[1] == 1:
+        return spectra
     left, right = spectra[:, 0], spectra[:, 1]
     half = math.sqrt(0.5)
     return torch.stack((left, right, (left + right) * half, (left - right) * half), dim=1)
 
 
-def magnitudes(spectra: Tensor) -> Tensor:
-    """(..., 2) -> (...): absolute values, smoothly kept above FLOOR."""
-    return (spectra.square().sum(-1) + FLOOR**2).sqrt()
+def magnitudes(spectra: Tensor, floor: float = FLOOR) -> Tensor:
+    """(..., 2) -> (...): absolute values, smoothly kept above ``floor``."""
+    return (spectra.square().sum(-1) + floor**2).sqrt()
 
 
-def spectral_distance(estimate: Tensor, target: Tensor) -> Tensor:
-    """Spectral convergence plus mean L1 of log magnitudes, of magnitudes (B, signals, F, T)."""
-    error = (estimate - target).flatten(1).norm(dim=1)
-    size = target.flatten(1).norm(dim=1)
-    quietest = _QUIETEST * math.sqrt(target[0].numel())
-    convergence = (error / size.clamp_min(quietest)).mean()
-    return convergence + (estimate.log() - target.log()).abs().mean()
+def convergence(estimate: Tensor, target: Tensor, quietest: float) -> Tensor:
+    """Spectral convergence of magnitudes (B, signals, F, T), mean over batch and signals.
+
+    Each signal is measured by its own size, so that a quiet channel, or a silent side, counts as
+    much as a loud one. ``quietest`` is the root mean square that a target counts as at least.
+    """
+    error = (estimate - target).flatten(2).norm(dim=2)
+    size = target.flatten(2).norm(dim=2)
+    return (error / size.clamp_min(quietest * math.sqrt(target[0, 0].numel()))).mean()
 
 
-def stereo_distance(estimate: Tensor, target: Tensor) -> Tensor:
+def spectral_distance(estimate: Tensor, target: Tensor, logarithm: float = LOGARITHM) -> Tensor:
+    """Distance of magnitudes (B, signals, F, T): of loud parts, of all parts, of their logs.
+
+    The logs' L1 distance (Yamamoto et al.) is least at the median, which is silence for sparse
+    spectrograms; the convergence of compressed magnitudes is least at their mean, and so gets a
+    training off the ground.
+    """
+    ours, theirs = estimate.sqrt(), target.sqrt()  # about as loudness grows
+    distance = convergence(estimate, target, QUIETEST)
+    distance = distance + convergence(ours, theirs, math.sqrt(QUIETEST))
+    if logarithm:
+        distance = distance + logarithm * (estimate.log() - target.log()).abs().mean()
+    return distance
+
+
+def stereo_distance(
+    estimate: Tensor, target: Tensor, floor: float = FLOOR, logarithm: float = LOGARITHM
+) -> Tensor:
     """The same of left, right, mid and side together, of spectra (B, 2, F, T, 2)."""
-    ours, theirs = (magnitudes(left_right_mid_side(spectra)) for spectra in (estimate, target))
-    return spectral_distance(ours, theirs)
+    ours, theirs = (
+        magnitudes(left_right_mid_side(spectra), floor) for spectra in (estimate, target)
+    )
+    return spectral_distance(ours, theirs, logarithm)
 
 
 def a_weighting(frequencies: Tensor) -> Tensor:
@@ -98,13 +132,17 @@ class StftLoss:
         sample_rate: Hz, for the perceptual weighting.
         perceptual: weigh frequencies by the A curve. The logs are relative, so it moves spectral
             convergence and the floor only.
+        floor: magnitude at which a logarithm stops to tell quiet from silent.
+        logarithm: weight of the logs' distance.
         distance: :func:`stereo_distance`, or a compiled form of it (six times as fast on CPUs).
     """
 
     sizes: Sequence[int] = FFT_SIZES
-    sample_rate: int = 44100
+    sample_rate: int = MODEL_SAMPLE_RATE
     perceptual: bool = False
-    distance: Callable[[Tensor, Tensor], Tensor] = stereo_distance
+    floor: float = FLOOR
+    logarithm: float = LOGARITHM
+    distance: Callable[[Tensor, Tensor, float, float], Tensor] = stereo_distance
 
     def __call__(
         self, estimate: Tensor, target: Tensor, sizes: Sequence[int] | None = None
@@ -120,7 +158,7 @@ class StftLoss:
             bins = torch.arange(size // 2 + 1, device=target.device) * (self.sample_rate / size)
             curve = a_weighting(bins).view(-1, 1, 1)
             spectra = [spectrum * curve for spectrum in spectra]
-        return self.distance(spectra[0], spectra[1])
+        return self.distance(spectra[0], spectra[1], self.floor, self.logarithm)
 
 
 def mel_matrix(bands: int, size: int, sample_rate: int) -> Tensor:
@@ -145,15 +183,21 @@ class LogMel(nn.Module):
 
     matrix: Tensor
 
-    def __init__(self, sample_rate: int = 44100, bands: int = _MEL_BANDS, size: int = _MEL_FFT):
+    def __init__(
+        self,
+        sample_rate: int = MODEL_SAMPLE_RATE,
+        bands: int = _MEL_BANDS,
+        size: int = _MEL_FFT,
+        floor: float = FLOOR,
+    ):
         super().__init__()
-        self.size = size
+        self.size, self.floor = size, floor
         self.register_buffer("matrix", mel_matrix(bands, size, sample_rate), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         energy = short_time_spectra(audio, self.size).square().sum(-1)
         bands = torch.einsum("mf,bcft->bcmt", self.matrix, energy)
-        return 0.5 * (bands + FLOOR**2).log()
+        return 0.5 * (bands + self.floor**2).log()
 
     def distance(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Mean L1 distance of the log-mels of two batches."""

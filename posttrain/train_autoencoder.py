@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +40,7 @@ from arcmobile.posttrain.autoencoder_training import (
     AutoencoderTrainer,
     latent_figures,
 )
+from arcmobile.posttrain.embedded_model import one_channel_autoencoder
 from arcmobile.posttrain.reconstruction import (
     ReconstructionFigures,
     figures,
@@ -78,23 +79,6 @@ class Habits:
     save_every: int = 200
     judge_every: int = 500
     held_out: int = 32
-
-
-def embedded_autoencoder() -> AutoencoderConfig:
-    """That of the checkpoint in the repository: 32 latent channels, 2048 samples per frame."""
-    common = {"channels": 16, "c_mults": [1, 2, 4, 8, 16], "strides": [2, 4, 4, 8, 8]}
-    encoder = {**common, "in_channels": 2, "latent_dim": 64, "use_snake": True}
-    decoder = {**common, "out_channels": 2, "latent_dim": 32, "use_snake": True}
-    return AutoencoderConfig.model_validate(
-        {
-            "encoder": {"type": "oobleck", "config": encoder},
-            "decoder": {"type": "oobleck", "config": {**decoder, "final_tanh": False}},
-            "bottleneck": {"type": "vae"},
-            "latent_dim": 32,
-            "downsampling_ratio": 2048,
-            "io_channels": 2,
-        }
-    )
 
 
 def train(
@@ -169,10 +153,12 @@ def judge(
     stdevs: list[np.ndarray] = []
 
     def reconstruct(audio: torch.Tensor) -> torch.Tensor:
-        mean, stdev = network.encode(audio.to(trainer.device))
-        means.append(mean[0].cpu().numpy())
-        stdevs.append(stdev[0].cpu().numpy())
-        return network.decode(mean)
+        # One of one channel codes the channels of a sound one by one.
+        parts = audio.reshape(-1, trainer.config.io_channels, audio.shape[-1])
+        mean, stdev = network.encode(parts.to(trainer.device))
+        means.extend(mean.cpu().numpy())
+        stdevs.extend(stdev.cpu().numpy())
+        return network.decode(mean).reshape(audio.shape)
 
     made = reconstruct_all(reconstruct, sounds, trainer.config.downsampling_ratio)
     result = figures(made, sounds)
@@ -202,16 +188,19 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def resumed(
-    config: AutoencoderConfig, out: Path, steps: int | None, *, device: str, compiled: bool
+    config: AutoencoderConfig,
+    out: Path,
+    changed: Mapping[str, Any],
+    *,
+    device: str,
+    compiled: bool,
 ) -> AutoencoderTrainer:
-    """The trainer of the state in a folder, with its settings; ``steps`` may lengthen it."""
+    """The trainer of the state in a folder, with its settings but for those ``changed``."""
     if not (out / STATE).is_file():
         raise InputError(f"--resume: {out} holds no {STATE}; start without it")
     tensors, header = read_tensors(out / STATE)
     try:
-        settings = AutoencoderSettings(**header["settings"])
-        if steps is not None:
-            settings = replace(settings, steps=steps)
+        settings = AutoencoderSettings(**{**header["settings"], **changed})
         trainer = AutoencoderTrainer(config, settings, device=device, compiled=compiled)
         trainer.restore(tensors, header)
     except (KeyError, TypeError, RuntimeError) as error:
@@ -220,6 +209,20 @@ def resumed(
         ) from error
     keep_metrics_until(out / METRICS, trainer.step)
     return trainer
+
+
+def _setting(text: str) -> tuple[str, float | int]:
+    """``name=number`` of a numeric setting; InputError for anything else."""
+    name, _, number = text.partition("=")
+    known: dict[str, type[int] | type[float]] = {
+        field.name: int if type(field.default) is int else float
+        for field in fields(AutoencoderSettings)
+        if type(field.default) in (int, float)
+    }
+    try:
+        return name, known[name](number)
+    except (KeyError, ValueError):
+        raise InputError(f"--set {text}: give name=number; names: {', '.join(known)}") from None
 
 
 app = typer.Typer(add_completion=False)
@@ -231,12 +234,35 @@ def main(
     hours: Annotated[float, typer.Option(min=0, help="Longest time to train for.")] = 2.0,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps until the rate is low.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="model_config.json; default: the embedded model.")
+        Path | None,
+        typer.Option(help="model_config.json. Default: one channel of the embedded model."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1)] = 2,
     resume: Annotated[bool, typer.Option(help="Go on from the state in the folder.")] = False,
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops per step.")] = None,
+    bfloat16: Annotated[
+        bool | None, typer.Option("--bfloat16/--float32", help="Precision of products.")
+    ] = None,
+    decoder_only: Annotated[
+        bool | None,
+        typer.Option("--decoder-only", help="Leave the encoder and its latents as they are."),
+    ] = None,
+    finest_units: Annotated[
+        bool | None,
+        typer.Option(help="Train the residual units at the full rate: most of a step's time."),
+    ] = None,
+    latent_noise: Annotated[
+        float | None, typer.Option(min=0, help="Noise on latents, for a forgiving decoder.")
+    ] = None,
+    adversarial_from: Annotated[
+        float | None, typer.Option(min=0, max=1, help="When the discriminator comes in.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other setting, as name=number, e.g. logarithm=0.2."),
+    ] = None,
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Needs a C++ compiler; faster.")
     ] = True,
@@ -244,15 +270,25 @@ def main(
     """Train the autoencoder; see the module's text for what is written."""
     torch.set_num_threads(threads)
     try:
-        network = load_model_config(config).autoencoder if config else embedded_autoencoder()
+        network = load_model_config(config).autoencoder if config else one_channel_autoencoder()
+        given: dict[str, Any] = {
+            "steps": steps,
+            "batch": batch,
+            "bfloat16": bfloat16,
+            "decoder_only": decoder_only,
+            "finest_units": finest_units,
+            "latent_noise": latent_noise,
+            "adversarial_from": adversarial_from,
+        }
+        changed = {name: value for name, value in given.items() if value is not None}
+        changed |= dict(_setting(text) for text in settings or [])
         if resume:
-            trainer = resumed(network, out, steps, device=device, compiled=compiled)
+            trainer = resumed(network, out, changed, device=device, compiled=compiled)
         else:
             if (out / STATE).exists():
                 raise InputError(f"--out {out}: holds a training; add --resume or remove it")
-            settings = AutoencoderSettings(seed=seed)
-            settings = replace(settings, steps=steps or settings.steps)
-            trainer = AutoencoderTrainer(network, settings, device=device, compiled=compiled)
+            chosen = AutoencoderSettings(seed=seed, **changed)
+            trainer = AutoencoderTrainer(network, chosen, device=device, compiled=compiled)
         train(trainer, out, seconds=hours * _SECONDS_PER_HOUR)
     except ArcMobileError as error:
         typer.echo(str(error), err=True)

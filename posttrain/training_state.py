@@ -91,7 +91,7 @@ def restore_adam(
     for name, parameter in parameters.items():
         found = {
             moment: tensors[f"{moment}/{name}"]
-            for moment in ("step", "exp_avg", "exp_avg_sq")
+            for moment in ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
             if f"{moment}/{name}" in tensors
         }
         if found:

@@ -30,9 +30,11 @@ from arcmobile.posttrain.autoencoder_training import (
     latent_figures,
     waveform_distance,
 )
+from arcmobile.posttrain.embedded_model import embedded_config
 from arcmobile.posttrain.reconstruction import log_spectral_distance, si_sdr
 from arcmobile.posttrain.spectral_losses import (
     FLOOR,
+    QUIETEST,
     LogMel,
     StftLoss,
     a_weighting,
@@ -42,7 +44,7 @@ from arcmobile.posttrain.spectral_losses import (
     short_time_spectra,
     spectral_distance,
 )
-from arcmobile.posttrain.train_autoencoder import Habits, embedded_autoencoder, resumed, train
+from arcmobile.posttrain.train_autoencoder import Habits, resumed, train
 from arcmobile.posttrain.waveform_discriminator import (
     Judgement,
     WaveformDiscriminator,
@@ -80,15 +82,18 @@ def settings(**changes: float) -> AutoencoderSettings:
 def test_spectral_distance_by_hand() -> None:
     target = torch.tensor([3.0, 4.0]).view(1, 1, 1, 2)
     estimate = torch.tensor([3.0, 1.0]).view(1, 1, 1, 2)
-    # |(0, 3)| / |(3, 4)| and the mean of |log 1| and |log 4|
-    expected = 3 / 5 + math.log(4) / 2
-    assert float(spectral_distance(estimate, target)) == pytest.approx(expected)
+    # |(0, 3)| / |(3, 4)|, the same of roots, and the mean of |log 1| and |log 4|
+    roots = (4**0.5 - 1) / math.hypot(3**0.5, 4**0.5)
+    expected = 3 / 5 + roots + 0.5 * math.log(4) / 2
+    assert float(spectral_distance(estimate, target, 0.5)) == pytest.approx(expected)
 
 
 def test_errors_against_silence_are_related_to_the_floor() -> None:
     silence, quiet = torch.full((1, 1, 1, 4), FLOOR), torch.full((1, 1, 1, 4), 3 * FLOOR)
-    # 2 FLOOR over 10 FLOOR, both times sqrt(4), and log 3
-    assert float(spectral_distance(quiet, silence)) == pytest.approx(0.2 + math.log(3))
+    # errors over the least size of a target, of magnitudes and of roots, and log 3
+    roots = (math.sqrt(3 * FLOOR) - math.sqrt(FLOOR)) / math.sqrt(QUIETEST)
+    expected = 2 * FLOOR / QUIETEST + roots + math.log(3)
+    assert float(spectral_distance(quiet, silence, 1.0)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_mid_and_side_come_from_spectra() -> None:
@@ -171,10 +176,10 @@ def test_figures_of_known_distortions() -> None:
 
 
 def test_initial_autoencoder_keeps_signals_in_size() -> None:
-    config = embedded_autoencoder()
+    config = embedded_config().autoencoder
     network = TrainableAutoencoder(config, initial_tensors(config, 0))
     noise = 0.1 * torch.randn(1, 2, 16384, generator=torch.Generator().manual_seed(0))
-    made, mean, _ = network(noise, torch.randn(1, 32, 8))
+    made, mean, _ = network(noise, torch.randn(1, 64, 8))
     assert 0.3 < float(mean.detach().std()) < 5
     assert float(made.detach().std()) < 1
 
@@ -228,9 +233,9 @@ def test_crops_depend_on_seed_and_step_and_avoid_silence() -> None:
 
 
 def test_a_few_steps_lower_the_loss(micro_autoencoder: AutoencoderConfig) -> None:
-    chosen = settings(steps=30, learning_rate=3e-3, adversarial_from=1.0)
+    chosen = settings(steps=60, adversarial_from=1.0)
     trainer = AutoencoderTrainer(micro_autoencoder, chosen)
-    batches = [crop_batch(0, step, 2, SAMPLES, tone) for step in range(30)]
+    batches = [crop_batch(0, step, 2, SAMPLES, tone) for step in range(60)]
     losses = [trainer.train_step(batch)["loss"] for batch in batches]
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
@@ -256,7 +261,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
         if step == 3:
             train_autoencoder.save(first, halves)
     training_state.append_metrics(halves / train_autoencoder.METRICS, {"step": 5, "loss": 1.0})
-    second = resumed(micro_autoencoder, halves, None, device="cpu", compiled=False)
+    second = resumed(micro_autoencoder, halves, {}, device="cpu", compiled=False)
     assert second.step == 4
     train(second, halves, seconds=60, habits=HABITS, draw_sound=tone)
 
@@ -329,13 +334,13 @@ def test_faulty_states_and_folders_are_refused(
     tmp_path: Path, micro_autoencoder: AutoencoderConfig
 ) -> None:
     with pytest.raises(InputError, match="--resume"):
-        resumed(micro_autoencoder, tmp_path, None, device="cpu", compiled=False)
+        resumed(micro_autoencoder, tmp_path, {}, device="cpu", compiled=False)
     train_autoencoder.save(AutoencoderTrainer(micro_autoencoder, settings()), tmp_path)
     with pytest.raises(CheckpointError, match="another autoencoder"):
-        resumed(embedded_autoencoder(), tmp_path, None, device="cpu", compiled=False)
+        resumed(embedded_config().autoencoder, tmp_path, {}, device="cpu", compiled=False)
     (tmp_path / train_autoencoder.STATE).write_bytes(b"\x08" * 40)
     with pytest.raises(CheckpointError, match="not a state"):
-        resumed(micro_autoencoder, tmp_path, None, device="cpu", compiled=False)
+        resumed(micro_autoencoder, tmp_path, {}, device="cpu", compiled=False)
     result = CliRunner().invoke(train_autoencoder.app, ["--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "holds a training" in result.output

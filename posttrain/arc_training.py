@@ -1,0 +1,318 @@
+"""One step of ARC post-training, and everything that a next step depends on.
+
+Novack et al. 2025 (arXiv 2505.08175). One noisy latent per sound goes through the
+generator; the discriminator learns from guess and real latent (and from real latents under other
+prompts), then the generator learns from the discriminator. Both learn from the same guess, so a
+step runs the generator once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from arcmobile.posttrain.arc_losses import (
+    contrastive_loss,
+    generator_times,
+    logit_normal_times,
+    mismatched_prompts,
+    noised,
+    one_step_estimate,
+    relativistic_discriminator_loss,
+    relativistic_generator_loss,
+    smoothness_penalty,
+)
+from arcmobile.posttrain.latent_discriminator import LatentDiscriminator
+from arcmobile.posttrain.trainable_networks import TrainableGenerator
+from arcmobile.posttrain.training_state import adam_tensors, restore_adam, scoped, unscoped
+
+# Without momentum, as R3GAN (Huang et al. 2024) trains its relativistic pair.
+_BETAS = (0.0, 0.99)
+
+
+class ArcBatch(NamedTuple):
+    """Sounds to learn from.
+
+    ``latents`` (B, channels, frames) float32 of about unit variance, ``ids`` (B, L) int64 and
+    ``mask`` (B, L) float32 of their prompts, ``seconds`` (B,) float32.
+    """
+
+    latents: Tensor
+    ids: Tensor
+    mask: Tensor
+    seconds: Tensor
+
+    def to(self, device: torch.device) -> ArcBatch:
+        return ArcBatch(*(tensor.to(device) for tensor in self))
+
+
+@dataclass(frozen=True)
+class ArcSettings:
+    """What a post-training is, apart from its base model and sounds. Steps count batches.
+
+    Attributes:
+        generator_rate, discriminator_rate: learning rates after ``warmup`` steps.
+        generator_from: step at which the generator begins to move; until then the discriminator's
+            new head learns alone.
+        discriminator_every: steps between two of the discriminator's.
+        contrastive: weight of the discriminator's loss on wrong prompts.
+        penalty: weight of the smoothness penalty on real and generated inputs; 0 leaves it out.
+        penalty_every: discriminator steps between two penalties, whose weight grows to match.
+        penalty_noise: deviation it is measured with.
+        flow: weight of the flow-matching loss, an anchor for short trainings; the paper has none.
+        renoise_mean, renoise_std: of the logit of the discriminator's times.
+        depth: fraction of the blocks below the discriminator's head.
+        head_layers: halvings of its time axis.
+        train_text: whether the text encoder moves too; its projections always do.
+        average: decay of the moving average of the generator, which is what is written.
+        clip: largest norm of a gradient.
+        bfloat16: run the networks in mixed precision; weights and losses stay float32.
+    """
+
+    seed: int = 0
+    steps: int = 20_000
+    batch: int = 16
+    generator_rate: float = 2e-5
+    discriminator_rate: float = 5e-5
+    warmup: int = 100
+    generator_from: int = 100
+    discriminator_every: int = 1
+    contrastive: float = 1.0
+    penalty: float = 0.1
+    penalty_every: int = 4
+    penalty_noise: float = 0.05
+    flow: float = 0.0
+    renoise_mean: float = 0.0
+    renoise_std: float = 1.0
+    depth: float = 0.75
+    head_layers: int = 3
+    train_text: bool = False
+    average: float = 0.999
+    clip: float = 1.0
+    bfloat16: bool = False
+
+    def rate_at(self, steps_done: int) -> float:
+        """Fraction of the full learning rate after that many steps."""
+        return min(1.0, (steps_done + 1) / max(1, self.warmup))
+
+
+class ArcTrainer:
+    """Networks, optimisers and step count; the generator is trained in place.
+
+    Attributes:
+        base: names the base model in the state.
+        step: batches seen.
+        averaged: moving average of the generator's trained parameters, by parameter name.
+    """
+
+    def __init__(
+        self,
+        generator: TrainableGenerator,
+        settings: ArcSettings,
+        *,
+        device: str = "cpu",
+        base: str = "",
+    ):
+        self.settings, self.device, self.base = settings, torch.device(device), base
+        self.step = 0
+        self.discriminator = LatentDiscriminator(
+            generator,
+            depth=settings.depth,
+            head_layers=settings.head_layers,
+            seed=settings.seed,
+        ).to(self.device)
+        self.generator = generator.to(self.device)
+        if not settings.train_text:
+            self.generator.conditioner.text.requires_grad_(False)
+            self.discriminator.backbone.conditioner.text.requires_grad_(False)
+        self._made = _trained(self.generator)
+        self._judged = _trained(self.discriminator)
+        self._generator_adam = torch.optim.Adam(self._made.values(), betas=_BETAS)
+        self._discriminator_adam = torch.optim.Adam(self._judged.values(), betas=_BETAS)
+        self.averaged = {name: value.detach().clone() for name, value in self._made.items()}
+
+    def train_step(self, batch: ArcBatch) -> dict[str, float]:
+        """One step of each network; returns losses, not weighted, and how far the scores part.
+
+        ``gap`` is the mean of D(real) - D(fake), ``told_apart`` the share of pairs in which real
+        scores higher, ``prompts_told_apart`` that of right prompts above wrong ones.
+        """
+        settings, step = self.settings, self.step
+        batch = batch.to(self.device)
+        random = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+        moves = step >= settings.generator_from
+        noise = self._noise(batch.latents, random)
+        time = generator_times(len(noise), random).to(self.device)
+        told = batch.ids, batch.mask, batch.seconds
+        # Guess and discriminator's inputs: the graph of the guess is kept for the generator.
+        with torch.set_grad_enabled(moves), self._precision():
+            latent = noised(batch.latents, noise, time)
+            velocity = self.generator.velocity(latent, time, self.generator.condition(*told))
+        guess = one_step_estimate(latent, velocity.float(), time)
+        report: dict[str, Tensor] = {}
+        if not moves or step % settings.discriminator_every == 0:
+            report |= self._teach_discriminator(batch, guess.detach(), random)
+        flow = (velocity.float() - (noise - batch.latents)).square().mean()
+        report["flow"] = flow
+        if moves:
+            adversarial = self._against_discriminator(batch, guess, random)
+            loss = adversarial + settings.flow * flow
+            report["generator"] = adversarial
+            report["generator_gradient"] = self._descend(
+                self._generator_adam,
+                self._made,
+                settings.generator_rate * settings.rate_at(step - settings.generator_from),
+                loss,
+            )
+            self._update_average(step - settings.generator_from)
+        self.step += 1
+        return {name: float(value.detach()) for name, value in report.items()}
+
+    def _teach_discriminator(
+        self, batch: ArcBatch, guess: Tensor, random: torch.Generator
+    ) -> dict[str, Tensor]:
+        settings, count = self.settings, len(guess)
+        self.discriminator.requires_grad_(False)
+        for parameter in self._judged.values():
+            parameter.requires_grad_(True)
+        real, fake, time = self._renoised(batch.latents, guess, random)
+        order, differs = mismatched_prompts(batch.ids, random)
+        every = settings.penalty_every * settings.discriminator_every
+        penalised = settings.penalty > 0 and self.step % every == 0
+        inputs = [real, fake, real]
+        if penalised:
+            shake = settings.penalty_noise * self._noise(real, random)
+            inputs += [real + shake, fake + shake]
+        # Prompts of the inputs, among the right ones and then the wrong ones. A wrong prompt comes
+        # with the right duration, or the duration would give it away.
+        own, other = torch.arange(2 * count, device=self.device).split(count)
+        rows = torch.cat([own, own, other, own, own][: len(inputs)])
+        with self._precision():
+            told = self.discriminator.condition(
+                torch.cat((batch.ids, batch.ids[order])),
+                torch.cat((batch.mask, batch.mask[order])),
+                batch.seconds.repeat(2),
+            )
+            scores = self.discriminator(
+                torch.cat(inputs), time.repeat(len(inputs)), told.rows(rows)
+            )
+        of_real, of_fake, of_wrong, *shaken = scores.split(count)
+        report = {
+            "discriminator": relativistic_discriminator_loss(of_real, of_fake),
+            "contrastive": contrastive_loss(of_real, of_wrong, differs),
+            "gap": (of_real - of_fake).mean(),
+            "told_apart": (of_real > of_fake).float().mean(),
+        }
+        if bool(differs.any()):
+            apart = of_real.mean(1) > of_wrong.mean(1)
+            report["prompts_told_apart"] = apart[differs].float().mean()
+        loss = report["discriminator"] + settings.contrastive * report["contrastive"]
+        if penalised:
+            report["penalty"] = smoothness_penalty(
+                torch.cat((of_real, of_fake)), torch.cat(shaken), settings.penalty_noise
+            )
+            loss = loss + settings.penalty * settings.penalty_every * report["penalty"]
+        report["discriminator_gradient"] = self._descend(
+            self._discriminator_adam,
+            self._judged,
+            settings.discriminator_rate * settings.rate_at(self.step),
+            loss,
+        )
+        return report
+
+    def _against_discriminator(
+        self, batch: ArcBatch, guess: Tensor, random: torch.Generator
+    ) -> Tensor:
+        self.discriminator.requires_grad_(False)
+        real, fake, time = self._renoised(batch.latents, guess, random)
+        with self._precision():
+            told = self.discriminator.condition(batch.ids, batch.mask, batch.seconds)
+            with torch.no_grad():
+                of_real = self.discriminator(real, time, told)
+            of_fake = self.discriminator(fake, time, told)
+        return relativistic_generator_loss(of_real, of_fake)
+
+    def _renoised(
+        self, real: Tensor, guess: Tensor, random: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Both under the same noise at the same times, and the times."""
+        settings = self.settings
+        time = logit_normal_times(
+            len(real), settings.renoise_mean, settings.renoise_std, random
+        ).to(self.device)
+        noise = self._noise(real, random)
+        return noised(real, noise, time), noised(guess, noise, time), time
+
+    def _noise(self, like: Tensor, random: torch.Generator) -> Tensor:
+        # Drawn on the CPU: one seed is one training on every device.
+        return torch.randn(like.shape, generator=random).to(self.device)
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.settings.bfloat16, cache_enabled=False
+        )
+
+    def _descend(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: Mapping[str, nn.Parameter],
+        rate: float,
+        loss: Tensor,
+    ) -> Tensor:
+        """One step down, unless loss or gradient is not finite; returns the gradient's norm."""
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(parameters.values(), self.settings.clip)
+        if bool(torch.isfinite(norm)):
+            optimizer.step()
+        return norm
+
+    def _update_average(self, steps_done: int) -> None:
+        # A young average follows quickly, or it would remember the base model for long.
+        decay = min(self.settings.average, (1 + steps_done) / (10 + steps_done))
+        current = [parameter.detach() for parameter in self._made.values()]
+        torch._foreach_lerp_(list(self.averaged.values()), current, 1 - decay)
+
+    def averaged_tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The averaged generator under a checkpoint's names: model, text encoder."""
+        return self.generator.checkpoint_tensors(self.averaged)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """(tensors, JSON header) from which :meth:`restore` goes on exactly.
+
+        What is not trained is not in it: the trainer has to be built on the same base model.
+        """
+        tensors = {
+            **scoped("generator", self._made),
+            **scoped("average", self.averaged),
+            **scoped("adam", adam_tensors(self._generator_adam, self._made)),
+            **scoped("discriminator", self._judged),
+            **scoped("critic-adam", adam_tensors(self._discriminator_adam, self._judged)),
+        }
+        header = {"step": self.step, "base": self.base, "settings": asdict(self.settings)}
+        return tensors, header
+
+    def restore(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+        """Sets what :meth:`state` gave; KeyError where a tensor is missing."""
+        with torch.no_grad():
+            for prefix, places in (
+                ("generator", self._made),
+                ("average", self.averaged),
+                ("discriminator", self._judged),
+            ):
+                found = unscoped(prefix, tensors)
+                for name, place in places.items():
+                    place.copy_(found[name])
+        restore_adam(self._generator_adam, self._made, unscoped("adam", tensors))
+        restore_adam(self._discriminator_adam, self._judged, unscoped("critic-adam", tensors))
+        self.step = int(header["step"])
+
+
+def _trained(network: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: value for name, value in network.named_parameters() if value.requires_grad}

@@ -1,0 +1,189 @@
+"""One step of flow matching: the generator learns velocities from noise to latents.
+
+Rectified flow (Liu et al. 2023, "Flow Straight and Fast"; Lipman et al. 2023, "Flow Matching for
+Generative Modeling"): x_t = (1 - t) x_0 + t noise, and the velocity is noise - x_0. Prompts are
+left out now and then, so that sampling can be guided (Ho and Salimans 2022, "Classifier-Free
+Diffusion Guidance"). Times are logit-normal (Esser et al. 2024, "Scaling Rectified Flow
+Transformers", section 3.1), a tenth of them uniform, so that no time is left out.
+
+Matrices are moved by Muon (Jordan et al. 2024), which takes about half of Adam's steps on
+transformers of this size; everything else by AdamW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from arcmobile.posttrain.arc_losses import logit_normal_times, noised
+from arcmobile.posttrain.arc_training import ArcBatch
+from arcmobile.posttrain.trainable_networks import TrainableGenerator
+from arcmobile.posttrain.training_state import adam_tensors, restore_adam, scoped, unscoped
+
+_BETAS = (0.9, 0.95)
+_TEXT_ENCODER = "conditioner.text."
+_UNIFORM_TIMES = 0.1  # of a batch
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """What a training is, apart from its networks and sounds. Steps count batches.
+
+    Attributes:
+        steps: length of the learning rate's decay; training ends there.
+        learning_rate: reached after ``warmup`` steps, then a straight line down to ``last_rate``
+            of it.
+        text_rate: fraction of it for the text encoder, which comes with training of its own.
+        drop: share of sounds that are seen without their prompt.
+        average: decay of the moving average of the weights, which is what is written.
+        clip: largest norm of a gradient.
+        bfloat16: run the networks in mixed precision; weights and losses stay float32.
+    """
+
+    seed: int = 0
+    steps: int = 6000
+    batch: int = 32
+    learning_rate: float = 2e-3
+    text_rate: float = 0.1
+    warmup: int = 100
+    last_rate: float = 0.05
+    weight_decay: float = 0.01
+    drop: float = 0.1
+    average: float = 0.998
+    clip: float = 1.0
+    bfloat16: bool = False
+
+    def rate_at(self, step: int) -> float:
+        """Fraction of the full learning rate at a step, counted from 0."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        return 1 - (1 - self.last_rate) * done
+
+
+class FlowTrainer:
+    """Generator, optimisers and step count.
+
+    Attributes:
+        step: batches seen.
+        averaged: moving average of the trained parameters, by parameter name.
+    """
+
+    def __init__(
+        self,
+        generator: TrainableGenerator,
+        settings: FlowSettings,
+        *,
+        device: str = "cpu",
+        compiled: bool = False,
+    ):
+        self.settings, self.device = settings, torch.device(device)
+        self.step = 0
+        self.generator = generator.to(self.device)
+        self._named = generator.trained_parameters()
+        self.averaged = {name: value.detach().clone() for name, value in self._named.items()}
+        self._matrices, self._others, self._text = _grouped(self._named)
+        decay = settings.weight_decay
+        self._muon = torch.optim.Muon(
+            list(self._matrices.values()), weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+        )
+        groups = [
+            {"params": list(self._others.values()), "share": 1.0},
+            {"params": list(self._text.values()), "share": settings.text_rate},
+        ]
+        self._adam = torch.optim.AdamW(groups, betas=_BETAS, weight_decay=decay)
+        self._loss = torch.compile(self._flow_loss) if compiled else self._flow_loss
+
+    def train_step(self, batch: ArcBatch) -> dict[str, float]:
+        """One step; returns the loss, also over the noisy and the clean half of the times."""
+        settings = self.settings
+        batch = batch.to(self.device)
+        random = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
+        count = len(batch.latents)
+        time = logit_normal_times(count, 0.0, 1.0, random)
+        uniform = torch.rand(count, generator=random)
+        chosen = torch.rand(count, generator=random) < _UNIFORM_TIMES
+        time = torch.where(chosen, uniform, time).to(self.device)
+        keep = (torch.rand(count, generator=random) >= settings.drop).float().to(self.device)
+        noise = torch.randn(batch.latents.shape, generator=random).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
+            errors = self._loss(batch, noise, time, keep)
+        loss = errors.mean()
+        norm = self._descend(loss)
+        self._update_average()
+        self.step += 1
+        report = {"flow": float(loss.detach()), "gradient": float(norm)}
+        for name, part in (("flow_noisy", time >= 0.5), ("flow_clean", time < 0.5)):
+            if bool(part.any()):
+                report[name] = float(errors.detach()[part].mean())
+        return report
+
+    def _flow_loss(self, batch: ArcBatch, noise: Tensor, time: Tensor, keep: Tensor) -> Tensor:
+        """Mean squared error of the velocity, (B,)."""
+        told = self.generator.condition(batch.ids, batch.mask, batch.seconds).dropped(keep)
+        velocity = self.generator.velocity(noised(batch.latents, noise, time), time, told)
+        return (velocity.float() - (noise - batch.latents)).square().mean((1, 2))
+
+    def _descend(self, loss: Tensor) -> Tensor:
+        """One step down; a loss or gradient that is not finite moves nothing."""
+        rate = self.settings.learning_rate * self.settings.rate_at(self.step)
+        for optimizer in (self._muon, self._adam):
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("share", 1.0)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self._named.values(), self.settings.clip)
+        if bool(torch.isfinite(norm)):
+            self._muon.step()
+            self._adam.step()
+        return norm
+
+    def _update_average(self) -> None:
+        # A young average follows quickly, or it would remember where training began.
+        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
+        current = [parameter.detach() for parameter in self._named.values()]
+        torch._foreach_lerp_(list(self.averaged.values()), current, 1 - decay)
+
+    def averaged_tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The moving average under a checkpoint's names: model, text encoder."""
+        return self.generator.checkpoint_tensors(self.averaged)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """(tensors, JSON header) from which :meth:`restore` goes on exactly."""
+        others = {**self._others, **self._text}
+        tensors = {
+            **scoped("weights", self._named),
+            **scoped("average", self.averaged),
+            **scoped("muon", adam_tensors(self._muon, self._matrices)),
+            **scoped("adam", adam_tensors(self._adam, others)),
+        }
+        return tensors, {"step": self.step, "settings": asdict(self.settings)}
+
+    def restore(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+        """Sets what :meth:`state` gave; KeyError where a tensor is missing."""
+        with torch.no_grad():
+            for prefix, places in (("weights", self._named), ("average", self.averaged)):
+                found = unscoped(prefix, tensors)
+                for name, place in places.items():
+                    place.copy_(found[name])
+        restore_adam(self._muon, self._matrices, unscoped("muon", tensors))
+        restore_adam(self._adam, {**self._others, **self._text}, unscoped("adam", tensors))
+        self.step = int(header["step"])
+
+
+def _grouped(
+    named: Mapping[str, nn.Parameter],
+) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+    """(matrices inside the blocks, the rest, the text encoder's)."""
+    text = {name: value for name, value in named.items() if name.startswith(_TEXT_ENCODER)}
+    matrices = {
+        name: value
+        for name, value in named.items()
+        if name not in text and value.dim() == 2 and "layers." in name
+    }
+    others = {name: v for name, v in named.items() if name not in text and name not in matrices}
+    return matrices, others, text

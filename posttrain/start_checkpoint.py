@@ -1,0 +1,91 @@
+"""Puts trained parts and an untrained DiT together: the checkpoint that flow matching starts from.
+
+``arcmobile posttrain start --autoencoder FOLDER --text FOLDER --out FOLDER``, with the folders of
+``train_autoencoder`` (of one channel or of two) and ``train_text_encoder``. The latent scale found
+by the former goes into the config, so that the DiT sees latents of unit size.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from safetensors.torch import load_file, save_file
+
+from arcmobile.export.checkpoint import MODEL_CONFIG, MODEL_FILES, TEXT_ENCODER_FOLDER, TEXT_FILES
+from arcmobile.export.model.config import ModelConfig, T5Config
+from arcmobile.export.staging import staged_folder
+from arcmobile.posttrain.embedded_model import embedded_model_config
+from arcmobile.posttrain.trainable_networks import initial_tensors
+from arcmobile.posttrain.trained_autoencoder import read_autoencoder
+from arcmobile.runtime.errors import ArcMobileError, CheckpointError
+
+_READABLE = 0o644
+
+
+def write_start(
+    content: dict[str, Any], autoencoder: Path, text: Path, out: Path, *, seed: int = 0
+) -> None:
+    """Writes the checkpoint folder ``out``, which may replace an older one.
+
+    Args:
+        content: of `model_config.json`; its autoencoder and scale are set from ``autoencoder``.
+        autoencoder: folder with ``autoencoder.safetensors`` and ``autoencoder.json``.
+        text: folder with ``text_encoder/``.
+        seed: of the DiT's first values.
+
+    Raises CheckpointError where a part is missing or does not fit, OutputError for ``out``.
+    """
+    text_folder = text / TEXT_ENCODER_FOLDER
+    trained = read_autoencoder(autoencoder)
+    pretransform = content["model"]["pretransform"]
+    pretransform["config"] = trained.config.model_dump(mode="json")
+    pretransform["scale"] = trained.scale
+    try:
+        text_config = json.loads((text_folder / "config.json").read_text(encoding="utf-8"))
+        config = ModelConfig.model_validate(content)
+        started, _ = initial_tensors(config, T5Config.model_validate(text_config), seed)
+        text_tensors = load_file(text_folder / TEXT_FILES[0])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{text_folder}: no text encoder that fits {autoencoder} ({error}); train one"
+        ) from error
+    with staged_folder(out, replaceable=MODEL_CONFIG) as folder:
+        (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
+        _save(folder / MODEL_FILES[0], {**started, **trained.tensors})
+        (folder / TEXT_ENCODER_FOLDER).mkdir()
+        for path in sorted(text_folder.iterdir()):
+            if path.is_file() and path.name not in TEXT_FILES:
+                shutil.copyfile(path, folder / TEXT_ENCODER_FOLDER / path.name)
+        _save(folder / TEXT_ENCODER_FOLDER / TEXT_FILES[0], text_tensors)
+
+
+def _save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"format": "pt"})
+    path.chmod(_READABLE)  # safetensors leaves it to its owner alone
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    autoencoder: Annotated[Path, typer.Option(help="Folder of train_autoencoder.")],
+    text: Annotated[Path, typer.Option(help="Folder of train_text_encoder.")],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the DiT's first values.")] = 0,
+) -> None:
+    """Put a trained autoencoder, a trained text encoder and an untrained DiT together."""
+    try:
+        write_start(embedded_model_config(), autoencoder, text, out, seed=seed)
+    except ArcMobileError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    app()
