@@ -57,6 +57,16 @@ COMMANDS: dict[str, Entry] = {
         "arcmobile.cli.quant:quant_app", "What quantization costs, layer by layer.", "Measure"
     ),
     "bench": Entry("arcmobile.cli.bench:bench_app", "Measure speed, memory and size.", "Measure"),
+    "evaluate": Entry(
+        "arcmobile.cli.evaluate:evaluate",
+        "Judge models on captions they have never seen.",
+        "Measure",
+    ),
+    "posttrain": Entry(
+        "arcmobile.cli.posttrain:posttrain_app",
+        "Train a model; make a flow model fast with ARC.",
+        "Make",
+    ),
     "checkpoint": Entry(
         "arcmobile.cli.checkpoint:checkpoint_app",
         "Make a random checkpoint, or check one.",
@@ -81,6 +91,7 @@ _EXTRA_OF = {
     "ai_edge_litert": "litert",
     "jinja2": "bench",
     "pytest": "dev",
+    "scipy": "posttrain",
 }
 
 _ENGINE_PACKAGES = (

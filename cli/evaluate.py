@@ -1,0 +1,173 @@
+"""`arcmobile evaluate`: what models make of held-out captions, against drawn sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from arcmobile.cli.export import StepLog
+from arcmobile.runtime.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from arcmobile.posttrain.judgement.evaluation import RowResult
+    from arcmobile.posttrain.judgement.rows import Row
+
+BASE_STEPS = 50
+ALL, NONE = "all", "none"
+
+
+def evaluate(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Post-trained checkpoint folder: judged in PyTorch with 8, 4 and 1 steps, and in "
+            "8 steps as a bundle of every recipe.",
+        ),
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint folder of the model before post-training: judged with 50 guided "
+            "steps, and with 8 steps and no guidance."
+        ),
+    ] = None,
+    bundle: Annotated[
+        list[Path] | None,
+        typer.Option(help="Bundle to judge as it is; give it as often as you like."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for results, plots and the page.")
+    ] = Path("out/evaluation"),
+    prompts: Annotated[
+        int, typer.Option(min=2, help="Held-out captions, as many of each of the 46 classes.")
+    ] = 184,
+    prompt_set: Annotated[
+        int, typer.Option(min=0, help="Which set of held-out captions to take.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=1 << 20, help="Of all noise.")] = 0,
+    examples: Annotated[int, typer.Option(min=0, help="Captions whose sounds go to the page.")] = 8,
+    variants: Annotated[
+        int, typer.Option(min=1, help="Seeds of one caption that diversity compares; 1: none.")
+    ] = 2,
+    guidance: Annotated[
+        float, typer.Option(min=1.0, help="Guidance of the base model's 50 steps.")
+    ] = 4.0,
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend", "-b", help="Of the exported recipes: onnx, executorch or litert."
+        ),
+    ] = "onnx",
+    recipes: Annotated[
+        str, typer.Option(help="Recipes to export and judge, e.g. fp32,mobile; all; or none.")
+    ] = ALL,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder for those bundles. Default: OUT/bundles.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of bundles' engines. Default: all CPUs.")
+    ] = None,
+) -> None:
+    """Judge models on captions that no training has seen.
+
+    Each sound is asked two things: is it the sound that the caption names, and is every word that
+    the caption says true of it (pitch, speed, brightness, length, side)? Each set of sounds is
+    asked two more: how far is it from real, drawn sounds, and how much do sounds of one caption
+    differ? Drawn sounds are judged along, so every table shows the best that can be had.
+
+    OUT gets results.json, README.md with the tables, plots, and index.html to listen to.
+
+    Example:  arcmobile evaluate --base checkpoints/flow --checkpoint checkpoints/arc
+    """
+    bundles = bundle or []
+    if checkpoint is None and base is None and not bundles:
+        raise InputError("nothing to judge: give --checkpoint, --base or --bundle")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"--out {out}: is a file; name a folder")
+
+    from arcmobile.posttrain.judgement.evaluation import Evaluation
+    from arcmobile.posttrain.judgement.held_out_prompts import held_out_prompts
+    from arcmobile.posttrain.judgement.models import EvaluatedModels
+    from arcmobile.posttrain.judgement.report import write_report, write_results
+    from arcmobile.posttrain.judgement.sound_classifier import load_classifier
+
+    models = EvaluatedModels.open(
+        checkpoint=checkpoint,
+        base=base,
+        bundles=bundles,
+        backend=backend,
+        recipes=_recipes(recipes),
+        threads=threads,
+    )
+    chosen = held_out_prompts(prompts, prompt_set, models.longest_seconds)
+    console = Console(stderr=True)
+    with StepLog(console) as steps:
+        rows = models.rows(BASE_STEPS, guidance, work or out / "bundles", steps)
+    evaluation = Evaluation(
+        chosen, load_classifier(), seed=seed, variants=variants, examples=examples
+    )
+    results: list[RowResult] = []
+    with _progress(console, rows) as advance:
+        for row in rows:
+            results.append(evaluation.judge(row, advance))
+            write_results(out, evaluation, results, models.sources)
+    write_report(out, evaluation, results, models.sources)
+    _print(results)
+    Console().print(f"Listen: {out / 'index.html'}", soft_wrap=True)
+
+
+def _recipes(text: str) -> tuple[str, ...] | None:
+    """Names of recipes; None for all of them."""
+    if text == ALL:
+        return None
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return () if names == (NONE,) else names
+
+
+@contextmanager
+def _progress(console: Console, rows: list[Row]) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar of the running row; gives the callback."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    names = [row.name for row in rows]
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("")
+
+        def advance(name: str, done: int, total: int) -> None:
+            if done == 1:
+                bars.reset(task)
+            place = f"{names.index(name) + 1}/{len(names)}"
+            bars.update(task, description=f"{place} {name}", completed=done, total=total)
+
+        yield advance
+
+
+def _print(results: list[RowResult]) -> None:
+    from arcmobile.posttrain.judgement.evaluation_tables import diversity_text, percent
+
+    table = Table()
+    table.add_column("")
+    for heading in ("right sound", "everything right", "Frechet distance", "diversity"):
+        table.add_column(heading, justify="right")
+    for result in results:
+        tallies = result.adherence
+        table.add_row(
+            result.row.name,
+            percent(tallies["class"]),
+            percent(tallies["all"]),
+            f"{result.frechet:.2f}",
+            diversity_text(result),
+            style="dim" if result.row.ceiling else None,
+        )
+    Console().print(table)

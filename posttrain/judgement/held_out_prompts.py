@@ -1,0 +1,84 @@
+"""Captions that no training has seen, each with what it must sound like.
+
+A prompt is a drawn sound's caption: seeds from HELD_OUT_SEED on are kept out of every training. All
+prompts are single sounds, and each class has as many as any other (or one more), in the order of
+their seeds: the first ``len(CLASSES)`` prompts are one of every class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from arcmobile.posttrain.autoencoder_crops import HELD_OUT_SEED
+from arcmobile.posttrain.sounds import CLASSES, Attributes, caption, draw, draw_with
+from arcmobile.posttrain.sounds.choosing import choose
+from arcmobile.runtime.errors import InputError
+
+SEEDS_PER_SET = 1 << 20
+"""Set n of prompts takes its sounds from seed HELD_OUT_SEED + n * SEEDS_PER_SET on."""
+
+MAX_SET = HELD_OUT_SEED // SEEDS_PER_SET - 1
+_TRIED_PER_PROMPT = 2000
+Audio = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """``seed`` is that of the drawn sound, ``seconds`` the length to generate."""
+
+    seed: int
+    caption: str
+    attributes: Attributes
+    seconds: float
+
+
+def held_out_prompts(count: int, number: int = 0, longest: float = np.inf) -> list[Prompt]:
+    """``count`` prompts of at most ``longest`` seconds; ``number`` chooses another set of them.
+
+    Raises InputError for a count or a set out of range, or where no drawn sound is so short.
+    """
+    if count < 1 or not 0 <= number <= MAX_SET:
+        raise InputError(
+            f"prompts: {count} of set {number}; wanted 1 or more, of set 0 to {MAX_SET}"
+        )
+    quota, extra = divmod(count, len(CLASSES))
+    found: dict[str, list[Prompt]] = {name: [] for name in CLASSES}
+    wanted = dict.fromkeys(CLASSES, quota + 1 if extra else quota)
+    first = HELD_OUT_SEED + number * SEEDS_PER_SET
+    for seed in range(first, first + _TRIED_PER_PROMPT * (quota + 1)):
+        rng = np.random.Generator(np.random.PCG64(seed))
+        attributes = choose(rng)
+        taken = found[attributes.sound]
+        if attributes.second is None and attributes.seconds <= longest:
+            if len(taken) < wanted[attributes.sound]:
+                text = caption(attributes, rng)
+                taken.append(Prompt(seed, text, attributes, attributes.seconds))
+            if all(len(found[name]) >= wanted[name] for name in CLASSES):
+                break
+    else:
+        raise InputError(f"no held-out sounds of every class within {longest:.2f} s")
+    rounds = range(quota + 1 if extra else quota)
+    return [found[name][turn] for turn in rounds for name in CLASSES][:count]
+
+
+def drawn_sound(prompt: Prompt) -> Audio:
+    """The sound that the caption describes, (2, samples)."""
+    return draw(prompt.seed).audio
+
+
+def drawn_again(prompt: Prompt, seed: int) -> Audio:
+    """Another sound of the same words: numbers behind them are drawn anew. (2, samples)"""
+    words = replace(prompt.attributes, hertz=None, events=None, bpm=None)
+    return draw_with(words, np.random.default_rng([prompt.seed, seed])).audio
+
+
+def one_of_each(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The first prompt of every class among ``prompts``."""
+    first: dict[str, Prompt] = {}
+    for prompt in prompts:
+        first.setdefault(prompt.attributes.sound, prompt)
+    return list(first.values())

@@ -1,0 +1,53 @@
+"""Writes an evaluation as a folder: results.json, README.md, plots, and the page to listen to."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from arcmobile.export.manifest import tool_versions
+from arcmobile.posttrain.judgement.evaluation import Evaluation, RowResult
+from arcmobile.posttrain.judgement.evaluation_plots import (
+    plot_adherence,
+    plot_classes,
+    plot_likeness,
+)
+from arcmobile.posttrain.judgement.evaluation_tables import evaluation_text
+from arcmobile.posttrain.judgement.listening_page import write_page
+from arcmobile.runtime.output_file import write_text_file
+
+RESULTS, TEXT = "results.json", "README.md"
+_TOOLS = ("numpy", "scipy", "onnxruntime", "executorch", "ai-edge-litert")
+
+
+def write_results(
+    folder: Path,
+    evaluation: Evaluation,
+    results: Sequence[RowResult],
+    sources: Mapping[str, str],
+) -> None:
+    """Writes results.json; ``sources`` says which checkpoints were judged, by role."""
+    record: dict[str, Any] = {
+        "versions": {"python": platform.python_version(), **tool_versions(_TOOLS)},
+        "sources": dict(sources),
+        **evaluation.record(results),
+    }
+    write_text_file(folder / RESULTS, json.dumps(record, indent=1) + "\n", option="--out")
+
+
+def write_report(
+    folder: Path,
+    evaluation: Evaluation,
+    results: Sequence[RowResult],
+    sources: Mapping[str, str],
+) -> None:
+    """Writes the whole folder. Raises OutputError where it cannot be written."""
+    write_results(folder, evaluation, results, sources)
+    plot_adherence(results, folder / "adherence.png")
+    plot_classes(results, folder / "classes.png")
+    plot_likeness(results, folder / "likeness.png")
+    write_text_file(folder / TEXT, evaluation_text(evaluation, results), option="--out")
+    write_page(folder, evaluation, results)
