@@ -16,8 +16,8 @@ A file ``STOP`` put into the folder ends the training after the running step. On
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from arcmobile.export.model.config import AutoencoderConfig, load_model_config
 from arcmobile.posttrain.autoencoder_crops import (
@@ -41,13 +40,9 @@ from arcmobile.posttrain.autoencoder_training import (
     latent_figures,
 )
 from arcmobile.posttrain.embedded_model import one_channel_autoencoder
-from arcmobile.posttrain.reconstruction import (
-    ReconstructionFigures,
-    figures,
-    reconstruct_all,
-    write_examples,
-)
+from arcmobile.posttrain.reconstruction import figures, reconstruct_all, write_examples
 from arcmobile.posttrain.sounds import draw
+from arcmobile.posttrain.training_loop import METRICS, STATE, Rhythm, run_training
 from arcmobile.posttrain.training_plots import plot_metrics
 from arcmobile.posttrain.training_state import (
     append_metrics,
@@ -56,28 +51,19 @@ from arcmobile.posttrain.training_state import (
     read_tensors,
     write_tensors,
 )
-from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError, OutputError
+from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError
 from arcmobile.runtime.output_file import write_text_file
 
-STATE, METRICS, TENSORS, SUMMARY = (
-    "state.safetensors",
-    "metrics.jsonl",
-    "autoencoder.safetensors",
-    "autoencoder.json",
-)
-STOP = "STOP"
+TENSORS, SUMMARY = "autoencoder.safetensors", "autoencoder.json"
 _SECONDS_PER_HOUR = 3600
 _PLOTTED_LOSSES = ("loss", "stft", "mel", "waveform", "features", "adversarial", "discriminator")
 _PLOTTED_FIGURES = ("si_sdr", "log_spectral", "log_mel")
 
 
 @dataclass(frozen=True)
-class Habits:
-    """How often a training writes (in steps), and on how many held-out sounds it is judged."""
+class Habits(Rhythm):
+    """How often a training writes, and on how many held-out sounds it is judged."""
 
-    report_every: int = 20
-    save_every: int = 200
-    judge_every: int = 500
     held_out: int = 32
 
 
@@ -94,57 +80,23 @@ def train(
     Ctrl-C ends it as STOP does. Raises OutputError where the folder cannot be written.
     """
     habits, settings = habits or Habits(), trainer.settings
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / STOP).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"--out {out}: cannot be written ({error.strerror})") from error
-    end = time.monotonic() + seconds
-    batches = crop_batches(
-        settings.seed, trainer.step, settings.batch, settings.samples, draw_sound
-    )
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as progress:
-        task = progress.add_task("autoencoder", total=settings.steps, completed=trainer.step)
-        losses: dict[str, list[float]] = {}
-        since, reported = time.monotonic(), trainer.step
-        try:
-            while trainer.step < settings.steps and time.monotonic() < end:
-                for name, value in trainer.train_step(next(batches)).items():
-                    losses.setdefault(name, []).append(value)
-                if trainer.step % habits.report_every == 0:
-                    means = {name: round(float(np.mean(v)), 5) for name, v in losses.items()}
-                    pace = (time.monotonic() - since) / (trainer.step - reported)
-                    row = {"step": trainer.step, **means, "seconds_per_step": round(pace, 3)}
-                    append_metrics(out / METRICS, row)
-                    progress.update(task, description=f"loss {means['loss']:.3f}")
-                    losses, since, reported = {}, time.monotonic(), trainer.step
-                if trainer.step % habits.save_every == 0:
-                    save(trainer, out)
-                if trainer.step % habits.judge_every == 0:
-                    judge(trainer, out, habits, draw_sound)
-                progress.update(task, completed=trainer.step)
-                if (out / STOP).exists():
-                    break
-        except KeyboardInterrupt:
-            progress.console.print("stopped; go on with --resume")
-        batches.close()
-    save(trainer, out)
-    judge(trainer, out, habits, draw_sound)
+    with closing(
+        crop_batches(settings.seed, trainer.step, settings.batch, settings.samples, draw_sound)
+    ) as batches:
+        run_training(
+            trainer,
+            out,
+            name="autoencoder",
+            train_step=lambda: trainer.train_step(next(batches)),
+            judge=lambda: judge(trainer, out, habits, draw_sound),
+            steps=settings.steps,
+            seconds=seconds,
+            watched="loss",
+            rhythm=habits,
+        )
 
 
-def save(trainer: AutoencoderTrainer, out: Path) -> None:
-    write_tensors(out / STATE, *trainer.state())
-
-
-def judge(
-    trainer: AutoencoderTrainer, out: Path, habits: Habits, draw_sound: DrawSound
-) -> ReconstructionFigures:
+def judge(trainer: AutoencoderTrainer, out: Path, habits: Habits, draw_sound: DrawSound) -> None:
     """Writes the averaged weights and what they make of held-out sounds."""
     seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + habits.held_out)
     sounds = [draw_sound(seed) for seed in seeds]
@@ -180,7 +132,6 @@ def judge(
     write_examples(out / "examples", sounds, made, captions)
     rows = read_metrics(out / METRICS)
     plot_metrics(out / "losses.png", rows, (_PLOTTED_LOSSES, _PLOTTED_FIGURES))
-    return result
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -91,7 +91,7 @@ def run_training(
                         progress.update(task, description=text)
                     losses, since, reported = {}, time.monotonic(), trainer.step
                 if trainer.step % rhythm.save_every == 0:
-                    write_tensors(out / STATE, *trainer.state())
+                    save(trainer, out)
                 if trainer.step % rhythm.judge_every == 0:
                     judge()
                 progress.update(task, completed=trainer.step)
@@ -99,5 +99,10 @@ def run_training(
                     break
         except KeyboardInterrupt:
             progress.console.print("stopped; go on with --resume")
-    write_tensors(out / STATE, *trainer.state())
+    save(trainer, out)
     judge()
+
+
+def save(trainer: Trainer, out: Path) -> None:
+    """Writes the state, as a whole or not at all."""
+    write_tensors(out / STATE, *trainer.state())

@@ -182,7 +182,10 @@ def test_training_goes_on_exactly(base: CheckpointFolder) -> None:
     second.restore(*first.state())
     run(second, 6)
     for ours, theirs in zip(whole.averaged_tensors(), second.averaged_tensors(), strict=True):
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        # Sums depend on where arrays lie in memory, and Muon works in bfloat16; a lost moment would
+        # show in the third digit.
+        for name in ours:
+            torch.testing.assert_close(ours[name], theirs[name], atol=1e-4, rtol=1e-4)
 
 
 # --- from parts to a checkpoint ------------------------------------------------------------------

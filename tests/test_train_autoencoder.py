@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from arcmobile.export.checkpoint import CheckpointFolder, require_sound
 from arcmobile.export.model.config import AutoencoderConfig, load_model_config
-from arcmobile.posttrain import train_autoencoder, training_state
+from arcmobile.posttrain import train_autoencoder, training_loop, training_state
 from arcmobile.posttrain.autoencoder_crops import Audio, crop_batch, crop_of
 from arcmobile.posttrain.autoencoder_tensors import (
     PREFIX,
@@ -259,13 +259,13 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     for step in range(5):  # into the adversarial part; the state is that of step 4
         first.train_step(crop_batch(0, step, 2, SAMPLES, tone))
         if step == 3:
-            train_autoencoder.save(first, halves)
-    training_state.append_metrics(halves / train_autoencoder.METRICS, {"step": 5, "loss": 1.0})
+            training_loop.save(first, halves)
+    training_state.append_metrics(halves / training_loop.METRICS, {"step": 5, "loss": 1.0})
     second = resumed(micro_autoencoder, halves, {}, device="cpu", compiled=False)
     assert second.step == 4
     train(second, halves, seconds=60, habits=HABITS, draw_sound=tone)
 
-    ends = [load_file(folder / train_autoencoder.STATE) for folder in (tmp_path / "whole", halves)]
+    ends = [load_file(folder / training_loop.STATE) for folder in (tmp_path / "whole", halves)]
     assert ends[0].keys() == ends[1].keys()
     for name, value in ends[0].items():
         assert torch.equal(value, ends[1][name]), name
@@ -280,7 +280,7 @@ def test_stop_file_and_what_a_training_leaves(
 
     def draw_and_stop(seed: int) -> Audio:
         if trainer.step == 3:
-            (tmp_path / train_autoencoder.STOP).touch()
+            (tmp_path / training_loop.STOP).touch()
         return tone(seed)
 
     train(trainer, tmp_path, seconds=60, habits=HABITS, draw_sound=draw_and_stop)
@@ -315,8 +315,8 @@ def test_an_interrupted_write_leaves_the_old_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_autoencoder: AutoencoderConfig
 ) -> None:
     trainer = AutoencoderTrainer(micro_autoencoder, settings())
-    train_autoencoder.save(trainer, tmp_path)
-    before = (tmp_path / train_autoencoder.STATE).read_bytes()
+    training_loop.save(trainer, tmp_path)
+    before = (tmp_path / training_loop.STATE).read_bytes()
     trainer.step = 7
 
     def torn(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -325,9 +325,9 @@ def test_an_interrupted_write_leaves_the_old_state(
 
     monkeypatch.setattr(training_state, "save_file", torn)
     with pytest.raises(OutputError, match="no space"):
-        train_autoencoder.save(trainer, tmp_path)
-    assert (tmp_path / train_autoencoder.STATE).read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == [train_autoencoder.STATE]
+        training_loop.save(trainer, tmp_path)
+    assert (tmp_path / training_loop.STATE).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [training_loop.STATE]
 
 
 def test_faulty_states_and_folders_are_refused(
@@ -335,10 +335,10 @@ def test_faulty_states_and_folders_are_refused(
 ) -> None:
     with pytest.raises(InputError, match="--resume"):
         resumed(micro_autoencoder, tmp_path, {}, device="cpu", compiled=False)
-    train_autoencoder.save(AutoencoderTrainer(micro_autoencoder, settings()), tmp_path)
+    training_loop.save(AutoencoderTrainer(micro_autoencoder, settings()), tmp_path)
     with pytest.raises(CheckpointError, match="another autoencoder"):
         resumed(embedded_config().autoencoder, tmp_path, {}, device="cpu", compiled=False)
-    (tmp_path / train_autoencoder.STATE).write_bytes(b"\x08" * 40)
+    (tmp_path / training_loop.STATE).write_bytes(b"\x08" * 40)
     with pytest.raises(CheckpointError, match="not a state"):
         resumed(micro_autoencoder, tmp_path, {}, device="cpu", compiled=False)
     result = CliRunner().invoke(train_autoencoder.app, ["--out", str(tmp_path)])
