@@ -13,6 +13,7 @@ al. 2020, "Neural Networks Fail to Learn Periodic Functions", and upstream).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -23,9 +24,10 @@ from arcmobile.export.model.config import AutoencoderConfig
 from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder, Snake
 from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.export.model.weights import ShapeOnlySource, Weights
-from arcmobile.posttrain.filterbanks import lapped_cosines, mel_spaced_pairs
+from arcmobile.posttrain.filterbanks import mel_spaced_pairs, spaced_tones
 from arcmobile.posttrain.mapping_source import MappingSource
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
+from arcmobile.posttrain.spectral_code import SpectralCode
 
 PREFIX = "pretransform.model"
 """Where a checkpoint keeps its autoencoder."""
@@ -42,6 +44,12 @@ _UPSAMPLING_GAIN = 0.7
 _FIRST_GAIN = 8.0
 _LAST_GAIN = 0.1
 _FINEST_GAIN = 1e-3  # of residual units at the full rate, besides that of all units
+# Logs of snake's frequency and inverse amplitude. Next to samples it would only distort; before the
+# synthesis about 50 x^2 makes magnitudes of their roots.
+_SQUARED = 50.0
+_STRAIGHT, _SQUARE = (-3.0, 0.0), (math.log(0.1), math.log(0.1**2 / _SQUARED))
+_CODED_UNIT_GAIN = 0.1  # of residual units between a code and its tones, besides that of all units
+_CODED_NOISE = 0.002
 _LONG_HOP = 32  # samples, from which on a stage starts as a transform
 _FIRST_NOISE = -3.0  # before softplus: a standard deviation of 0.05
 # Of weight_v, whose size says nothing but how far a step of Adam turns it: as little in wide layers
@@ -116,14 +124,20 @@ class TrainableAutoencoder(nn.Module):
         return audio
 
     def forward(
-        self, audio: Tensor, noise: Tensor, shake: Tensor | float = 0.0
+        self,
+        audio: Tensor,
+        noise: Tensor,
+        shake: Tensor | float = 0.0,
+        given: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Audio and unit noise in the latent's shape -> (reconstruction, mean, stdev).
 
-        ``shake`` is added to the latent as it is.
+        ``shake`` is added to the latent as it is. Latents may be ``given``: then it is they that
+        are decoded.
         """
         mean, stdev = self.encode(audio)
-        return self.decode(mean + stdev * noise + shake), mean, stdev
+        latent = mean + stdev * noise if given is None else given
+        return self.decode(latent + shake), mean, stdev
 
     def named_tensors(self) -> dict[str, nn.Parameter]:
         """The parameters by checkpoint name, in a fixed order; shapes differ (a height of 1)."""
@@ -183,8 +197,13 @@ def expected_shapes(config: AutoencoderConfig) -> dict[str, tuple[int, ...]]:
     return weights.ledger.requested
 
 
-def initial_tensors(config: AutoencoderConfig, seed: int) -> dict[str, Tensor]:
-    """Float32 tensors to start training from; ``seed`` 0 or more."""
+def initial_tensors(
+    config: AutoencoderConfig, seed: int, code: SpectralCode | None = None
+) -> dict[str, Tensor]:
+    """Float32 tensors to start training from; ``seed`` 0 or more.
+
+    With a ``code`` the decoder makes sounds of the code's latents from the start.
+    """
     generator = torch.Generator().manual_seed(seed)
     ones = {name: torch.ones(shape) for name, shape in expected_shapes(config).items()}
     tensors: dict[str, Tensor] = {}
@@ -199,13 +218,24 @@ def initial_tensors(config: AutoencoderConfig, seed: int) -> dict[str, Tensor]:
             tensors[f"{prefix}.weight_g"] = norm.view(ones[f"{prefix}.weight_g"].shape)
     for name in _finest_unit_ends(config):
         tensors[f"{name}.weight_g"] *= _FINEST_GAIN
-    for name, weight in _spectral_weights(config, generator).items():
+    weights = _spectral_weights(config, generator)
+    if code:
+        weights |= _decoder_of_code(config, code, generator)
+        upsampling = f"{PREFIX}.decoder.layers.1.layers"
+        tensors[f"{upsampling}.1.bias"] = code.mean.mean(0)
+        tensors[f"{upsampling}.0.alpha"][: config.latent_dim] = _STRAIGHT[0]
+        for unit in range(3):
+            tensors[f"{upsampling}.{2 + unit}{_RESIDUAL_END}.weight_g"] *= _CODED_UNIT_GAIN
+    for name, weight in weights.items():
         tensors[f"{name}.weight_v"] = weight * (_DIRECTION_STD / weight.std())
         norm = weight.flatten(1).norm(dim=1)
         tensors[f"{name}.weight_g"] = norm.view(ones[f"{name}.weight_g"].shape)
+    for name, (frequency, amplitude) in _snakes_at_a_transform(config).items():
+        tensors[f"{name}.alpha"].fill_(frequency)
+        tensors[f"{name}.beta"].fill_(amplitude)
     # The encoder's last bias: latents begin with little noise, or nothing learns to use them.
-    last = f"{PREFIX}.encoder.layers.{len(config.encoder.config.stages) + 2}.bias"
-    tensors[last][config.latent_dim :] = _FIRST_NOISE
+    stages = len(config.encoder.config.stages)
+    tensors[f"{PREFIX}.encoder.layers.{stages + 2}.bias"][config.latent_dim :] = _FIRST_NOISE
     return tensors
 
 
@@ -217,22 +247,36 @@ def _finest_unit_ends(config: AutoencoderConfig) -> list[str]:
     return [f"{unit}{_RESIDUAL_END}" for unit in (*first_units, *last_units)]
 
 
+def _snakes_at_a_transform(config: AutoencoderConfig) -> dict[str, tuple[float, float]]:
+    """Snakes before analysis, before and after synthesis, where these are a long hop."""
+    if min(config.encoder.config.strides[0], config.decoder.config.strides[0]) < _LONG_HOP:
+        return {}
+    last = len(config.decoder.config.stages)
+    decoder = f"{PREFIX}.decoder.layers"
+    return {
+        f"{PREFIX}.encoder.layers.1.layers.3": _STRAIGHT,
+        f"{decoder}.{last}.layers.0": _SQUARE,
+        f"{decoder}.{last + 1}": _STRAIGHT,
+    }
+
+
 def _spectral_weights(config: AutoencoderConfig, generator: torch.Generator) -> dict[str, Tensor]:
     """Weights by layer that make spectra of stereo samples, and samples of spectra.
 
     For networks whose stage at the full rate is a long hop: empty for any other. The stage keeps
     the sides in its first channels, at unit size; their bands are separate channels.
     """
-    hop, wide = config.encoder.config.strides[0], config.encoder.config.stages[0][1]
+    seen_hop, wide = config.encoder.config.strides[0], config.encoder.config.stages[0][1]
+    made_hop = config.decoder.config.strides[0]
     narrow, spectrum = config.decoder.config.stages[0][:2]
     sides = config.io_channels
-    if hop < _LONG_HOP or hop * sides != spectrum or narrow < sides:
+    if min(seen_hop, made_hop) < _LONG_HOP or narrow < sides:
         return {}
     encoder, decoder = f"{PREFIX}.encoder.layers", f"{PREFIX}.decoder.layers"
     last = len(config.decoder.config.stages)
     made, seen = (
-        lapped_cosines(hop),
-        mel_spaced_pairs(wide // 2 // sides, 2 * hop, MODEL_SAMPLE_RATE),
+        spaced_tones(spectrum // sides, made_hop),
+        mel_spaced_pairs(wide // 2 // sides, 2 * seen_hop, MODEL_SAMPLE_RATE),
     )
 
     def noise(*shape: int) -> Tensor:
@@ -240,18 +284,46 @@ def _spectral_weights(config: AutoencoderConfig, generator: torch.Generator) -> 
 
     enter = _FIRST_GAIN / (7 * sides) ** 0.5 * noise(narrow, sides, 7)
     leave = 1 / _FIRST_GAIN / (7 * narrow) ** 0.5 * noise(sides, narrow, 7)
-    analysis = noise(wide, narrow, 2 * hop) / (2 * hop * narrow) ** 0.5
-    synthesis = noise(spectrum, narrow, 2 * hop) / (2 * hop * narrow) ** 0.5
+    analysis = noise(wide, narrow, 2 * seen_hop) / (2 * seen_hop * narrow) ** 0.5
+    synthesis = noise(spectrum, narrow, 2 * made_hop) / (2 * made_hop * narrow) ** 0.5
     for side in range(sides):
         enter[side, side, 3] += _FIRST_GAIN
         leave[side, side, 3] += 1 / _FIRST_GAIN
         analysis[side * len(seen) : (side + 1) * len(seen), side] += seen
-        synthesis[side * hop : (side + 1) * hop, side] += made
+        synthesis[side * len(made) : (side + 1) * len(made), side] += made
     return {
         f"{encoder}.0": enter,
         f"{encoder}.1.layers.4": analysis,
-        f"{decoder}.{last}.layers.1": synthesis,
+        f"{decoder}.{last}.layers.1": synthesis / _SQUARED,
         f"{decoder}.{last + 2}": leave,
+    }
+
+
+def _decoder_of_code(
+    config: AutoencoderConfig, code: SpectralCode, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Weights by layer with which the decoder turns the code back: linear, square, tones."""
+    decoder = f"{PREFIX}.decoder.layers"
+    wide = config.decoder.config.stages[1][1]
+    parts, tones = code.mean.shape
+    latent = config.latent_dim
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    enter = noise(wide, latent, 7) / (7 * latent) ** 0.5
+    enter[:latent] = 0
+    enter[range(latent), range(latent), 3] = 1
+    spread = _CODED_NOISE * noise(wide, tones, 2 * parts)
+    first = (parts + 1) // 2  # of a latent's own frames among the taps
+    spread[:latent, :, first : first + parts] += (
+        code.components.transpose(1, 2) * code.spread[:, None, None]
+    )
+    made = spaced_tones(tones, code.hop)[:, None]
+    return {
+        f"{decoder}.0": enter,
+        f"{decoder}.1.layers.1": spread,
+        f"{decoder}.2.layers.1": made * (code.gain * _FIRST_GAIN / _SQUARED),
     }
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from arcmobile.export.model.config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder_crops import Audio
 from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder, initial_tensors
+from arcmobile.posttrain.spectral_code import SpectralCode
 from arcmobile.posttrain.spectral_losses import FFT_SIZES, LogMel, StftLoss, stereo_distance
 from arcmobile.posttrain.training_state import adam_tensors, restore_adam, scoped, unscoped
 from arcmobile.posttrain.waveform_discriminator import (
@@ -27,6 +28,7 @@ from arcmobile.posttrain.waveform_discriminator import (
     discriminator_loss,
     feature_distance,
 )
+from arcmobile.runtime.errors import InputError
 
 _BETAS = (0.8, 0.99)
 _GRAPHS = 64  # compiled forms of one function: FFT sizes, with and without gradients
@@ -52,9 +54,11 @@ class AutoencoderSettings:
         bfloat16: compute the autoencoder's products in bfloat16; weights and losses stay float32.
         decoder_only: leave the encoder, and so the latents, as they are: the decoder can go on
             while a generator is trained on its latents already.
+        encoder_only: train the encoder alone to imitate a spectral code: a third of the time.
         finest_units: run and train the residual units at the full rate too; most of a step's time.
         latent_noise: standard deviation of noise on latents besides the posterior's, so that the
             decoder puts up with a generator's errors.
+        imitation: weight of the encoder's squared error, where there is a spectral code.
     """
 
     seed: int = 0
@@ -81,8 +85,10 @@ class AutoencoderSettings:
     clip: float = 1.0
     bfloat16: bool = False
     decoder_only: bool = False
+    encoder_only: bool = False
     finest_units: bool = True
     latent_noise: float = 0.0
+    imitation: float = 1.0
 
     def rate_at(self, step: int) -> float:
         """Fraction of the full learning rate at a step, counted from 0."""
@@ -120,14 +126,21 @@ class AutoencoderTrainer:
         config: AutoencoderConfig,
         settings: AutoencoderSettings,
         *,
+        code: SpectralCode | None = None,
         device: str = "cpu",
         compiled: bool = False,
     ):
+        """With a ``code``, its latents are those to decode, and the encoder learns to give them."""
         self.config, self.settings, self.device = config, settings, torch.device(device)
-        self.step = 0
-        self.autoencoder = TrainableAutoencoder(config, initial_tensors(config, settings.seed))
+        self.step, self.code = 0, code
+        started = initial_tensors(config, settings.seed, code)
+        self.autoencoder = TrainableAutoencoder(config, started)
         self.autoencoder.to(self.device)
         self._named = self.autoencoder.named_tensors()
+        if settings.encoder_only:
+            if code is None:
+                raise InputError("--encoder-only: this autoencoder has no spectral code to imitate")
+            self.autoencoder.decoder.requires_grad_(False)
         if not settings.finest_units:
             self.autoencoder.bypass_finest_units()
         if settings.decoder_only:
@@ -152,13 +165,12 @@ class AutoencoderTrainer:
             weight_decay=settings.weight_decay,
         )
         self._mel = LogMel(floor=settings.floor).to(self.device)
-        self._reconstruct, self._stft = (
-            self.autoencoder.forward,
-            StftLoss(floor=settings.floor, logarithm=settings.logarithm),
-        )
+        self._reconstruct, self._encode = self.autoencoder.forward, self.autoencoder.encode
+        self._stft = StftLoss(floor=settings.floor, logarithm=settings.logarithm)
         if compiled:
             torch._dynamo.config.recompile_limit = _GRAPHS
             self._reconstruct = torch.compile(self._reconstruct)
+            self._encode = torch.compile(self._encode)
             distance = torch.compile(stereo_distance)
             self._stft = StftLoss(
                 floor=settings.floor, logarithm=settings.logarithm, distance=distance
@@ -170,6 +182,8 @@ class AutoencoderTrainer:
         settings, step = self.settings, self.step
         # One of one channel sees one of each crop's, which are in random order.
         target = torch.from_numpy(batch[:, : self.config.io_channels]).to(self.device)
+        if settings.encoder_only:
+            return self._imitate(target)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
         frames = target.shape[-1] // self.config.downsampling_ratio
         noise = torch.randn(len(batch), self.config.latent_dim, frames, generator=generator)
@@ -177,17 +191,23 @@ class AutoencoderTrainer:
         sizes = [FFT_SIZES[index] for index in order.tolist()]
 
         shake = settings.latent_noise * torch.randn(noise.shape, generator=generator)
+        given = None if self.code is None else self.code.encode(target)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
-            outputs = self._reconstruct(target, noise.to(self.device), shake.to(self.device))
+            outputs = self._reconstruct(target, noise.to(self.device), shake.to(self.device), given)
         made, mean, stdev = (output.float() for output in outputs)
         terms = {
             "stft": self._stft(made, target, sizes),
             "mel": self._mel.distance(made, target),
             "waveform": waveform_distance(made, target),
-            "kl": kl_divergence(mean, stdev),
         }
         loss = terms["stft"] + settings.mel * terms["mel"]
-        loss = loss + settings.waveform * terms["waveform"] + settings.kl * terms["kl"]
+        loss = loss + settings.waveform * terms["waveform"]
+        if given is None:
+            terms["kl"] = kl_divergence(mean, stdev)
+            loss = loss + settings.kl * terms["kl"]
+        else:
+            terms["imitation"] = (mean - given).square().mean()
+            loss = loss + settings.imitation * terms["imitation"]
         against = step >= settings.first_adversarial_step
         if against:
             self.discriminator.requires_grad_(False)
@@ -211,6 +231,19 @@ class AutoencoderTrainer:
         self._update_average()
         self.step += 1
         terms["stdev"] = stdev.mean()
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def _imitate(self, target: Tensor) -> dict[str, float]:
+        assert self.code is not None
+        given = self.code.encode(target)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
+            mean, _ = self._encode(target)
+        terms = {"imitation": (mean.float() - given).square().mean()}
+        self._descend(
+            self._optimizer, self._named, self.settings.learning_rate, terms["imitation"], terms
+        )
+        self._update_average()
+        self.step += 1
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def _descend(
@@ -272,11 +305,11 @@ class AutoencoderTrainer:
         restore_adam(self._optimizer, self._named, unscoped("adam", tensors))
         restore_adam(self._discriminator_optimizer, self._judged, unscoped("critic-adam", tensors))
         self.step = int(header["step"])
-        if self.settings.decoder_only:
-            self._keep_averaged_encoder()
+        if self.settings.decoder_only or self.settings.encoder_only:
+            self._keep_averaged_part()
 
-    def _keep_averaged_encoder(self) -> None:
-        """The encoder that is written is the averaged one: it is the one to decode for."""
+    def _keep_averaged_part(self) -> None:
+        """What is written is averaged: the part that stays as it is becomes that."""
         with torch.no_grad():
             for name, parameter in self._named.items():
                 if not parameter.requires_grad:

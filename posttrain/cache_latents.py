@@ -30,6 +30,7 @@ from arcmobile.posttrain.latent_cache import (
 )
 from arcmobile.posttrain.sound_folder import RecordedSound, SoundFolder
 from arcmobile.posttrain.sounds import CaptionedSound, draw
+from arcmobile.posttrain.spectral_code import CODE, SpectralCode
 from arcmobile.posttrain.train_autoencoder import SUMMARY, TENSORS
 from arcmobile.posttrain.trained_autoencoder import read_autoencoder
 from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError
@@ -42,8 +43,11 @@ def load_encoder(
 ) -> tuple[Encode, str]:
     """The encoder that a training of the autoencoder left, and a name for its values.
 
-    What it gives is divided by the latent scale of ``autoencoder.json``. Raises CheckpointError.
+    What it gives is divided by the latent scale of ``autoencoder.json``. Where the training has a
+    spectral code, latents are the code's, which the encoder only imitates. Raises CheckpointError.
     """
+    if code := SpectralCode.load(folder):
+        return _exactly(code), _named(folder / CODE, 1.0)
     trained = read_autoencoder(folder)
     if CACHED_SAMPLES % trained.config.downsampling_ratio:
         raise CheckpointError(
@@ -78,6 +82,14 @@ def checkpoint_encoder(
     encode = _scaled(network, scale, device, compiled)
     samples = config.max_frames * config.samples_per_frame
     return encode, _named(checkpoint.model_file, scale), samples
+
+
+def _exactly(code: SpectralCode) -> Encode:
+    def encode(audio: Tensor) -> tuple[Tensor, Tensor]:
+        latent = code.encode(audio)
+        return latent, torch.zeros_like(latent)
+
+    return encode
 
 
 def _scaled(network: TrainableAutoencoder, scale: float, device: str, compiled: bool) -> Encode:

@@ -15,11 +15,11 @@ EMBEDDED = Preset(
     text_encoder_name="t5-sounds",
     sample_size=163_840,
     latent_channels=64,
-    autoencoder_channels=4,
-    # Straight from samples to frames of 128, which are 128 bands of left and of right in the
-    # decoder: nearly all work is done at 344 and 86 Hz.
-    c_mults=(64, 48, 48),
-    strides=(128, 4, 4),
+    autoencoder_channels=2,
+    # In the decoder, frames of 1024 are 160 tones of left and of right: nearly all work is done at
+    # 43 Hz.
+    c_mults=(160, 96),
+    strides=(1024, 2),
     embed_dim=256,
     depth=4,
     num_heads=4,
@@ -30,7 +30,7 @@ EMBEDDED = Preset(
 
 _SIDES = 2
 _LONGEST_SECONDS = 4.0
-_ENCODER_MULTS = [32, 32, 32]
+_ENCODER = {"c_mults": [80, 64], "strides": [512, 4]}
 
 
 def embedded_model_config() -> dict[str, Any]:
@@ -39,7 +39,7 @@ def embedded_model_config() -> dict[str, Any]:
     # Timestep and duration scale and shift every block, which learns faster than one more token.
     content["model"]["diffusion"]["config"]["global_cond_type"] = "adaLN"
     # What the encoder sees need not be complete.
-    content["model"]["pretransform"]["config"]["encoder"]["config"]["c_mults"] = _ENCODER_MULTS
+    content["model"]["pretransform"]["config"]["encoder"]["config"] |= _ENCODER
     for conditioner in content["model"]["conditioning"]["configs"]:
         if conditioner["type"] == "number":
             conditioner["config"]["max_val"] = _LONGEST_SECONDS

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 
-FFT_SIZES = (2048, 1024, 512, 256, 128, 64, 32)
+FFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
 """Samples; the hop is a quarter of it."""
 
 FLOOR = 1e-3

@@ -2,7 +2,8 @@
 
 ``arcmobile posttrain start --autoencoder FOLDER --text FOLDER --out FOLDER``, with the folders of
 ``train_autoencoder`` (of one channel or of two) and ``train_text_encoder``. The latent scale found
-by the former goes into the config, so that the DiT sees latents of unit size.
+by the former goes into the config, so that the DiT sees latents of unit size. ``--generator
+CHECKPOINT`` takes a trained DiT instead, when the decoder went on being trained after it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ import torch
 import typer
 from safetensors.torch import load_file, save_file
 
-from arcmobile.export.checkpoint import MODEL_CONFIG, MODEL_FILES, TEXT_ENCODER_FOLDER, TEXT_FILES
+from arcmobile.export.checkpoint import (
+    MODEL_CONFIG,
+    MODEL_FILES,
+    TEXT_ENCODER_FOLDER,
+    TEXT_FILES,
+    CheckpointFolder,
+)
 from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.export.staging import staged_folder
 from arcmobile.posttrain.embedded_model import embedded_model_config
@@ -28,7 +35,13 @@ _READABLE = 0o644
 
 
 def write_start(
-    content: dict[str, Any], autoencoder: Path, text: Path, out: Path, *, seed: int = 0
+    content: dict[str, Any],
+    autoencoder: Path,
+    text: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    generator: Path | None = None,
 ) -> None:
     """Writes the checkpoint folder ``out``, which may replace an older one.
 
@@ -37,6 +50,7 @@ def write_start(
         autoencoder: folder with ``autoencoder.safetensors`` and ``autoencoder.json``.
         text: folder with ``text_encoder/``.
         seed: of the DiT's first values.
+        generator: checkpoint folder whose DiT and conditioners are taken instead.
 
     Raises CheckpointError where a part is missing or does not fit, OutputError for ``out``.
     """
@@ -50,7 +64,10 @@ def write_start(
         config = ModelConfig.model_validate(content)
         started, _ = initial_tensors(config, T5Config.model_validate(text_config), seed)
         text_tensors = load_file(text_folder / TEXT_FILES[0])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if generator:
+            source = CheckpointFolder.open(generator).source
+            started = {name: source.read(name).view(started[name].shape) for name in started}
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"{text_folder}: no text encoder that fits {autoencoder} ({error}); train one"
         ) from error
@@ -75,13 +92,16 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     autoencoder: Annotated[Path, typer.Option(help="Folder of train_autoencoder.")],
-    text: Annotated[Path, typer.Option(help="Folder of train_text_encoder.")],
+    text: Annotated[Path, typer.Option(help="Folder of train_text_encoder, or a checkpoint.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
     seed: Annotated[int, typer.Option(min=0, help="Of the DiT's first values.")] = 0,
+    generator: Annotated[
+        Path | None, typer.Option(help="Checkpoint whose trained DiT is taken instead.")
+    ] = None,
 ) -> None:
     """Put a trained autoencoder, a trained text encoder and an untrained DiT together."""
     try:
-        write_start(embedded_model_config(), autoencoder, text, out, seed=seed)
+        write_start(embedded_model_config(), autoencoder, text, out, seed=seed, generator=generator)
     except ArcMobileError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

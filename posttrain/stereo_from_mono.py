@@ -39,17 +39,18 @@ def stereo_tensors(mono: AutoencoderConfig, tensors: Mapping[str, Tensor]) -> di
     twice = {}
     for name in expected_shapes(mono):
         tensor = tensors[name]
-        if name.startswith(last):  # means of left and of right, then their deviations
-            parts = [_side_by_side(part) for part in tensor.chunk(2)]
-            twice[name] = torch.cat(parts)
-        else:
-            twice[name] = _side_by_side(tensor)
+        # The encoder's last layer: means of left and of right, then their deviations.
+        parts = tensor.chunk(2) if name.startswith(last) else (tensor,)
+        double = _side_by_side if name.endswith("weight_v") else _one_after_another
+        twice[name] = torch.cat([double(part) for part in parts])
     return twice
 
 
-def _side_by_side(tensor: Tensor) -> Tensor:
-    """Blocks on the diagonal of weights (out, in, K); twice the values of norms and biases."""
-    if tensor.dim() < 3 or tensor.shape[1:] == (1, 1):
-        return torch.cat((tensor, tensor))
-    zeros = torch.zeros_like(tensor)
-    return torch.cat((torch.cat((tensor, zeros), 1), torch.cat((zeros, tensor), 1)))
+def _one_after_another(values: Tensor) -> Tensor:
+    return torch.cat((values, values))
+
+
+def _side_by_side(weight: Tensor) -> Tensor:
+    """Two blocks (out, in, K) on the diagonal."""
+    zeros = torch.zeros_like(weight)
+    return torch.cat((torch.cat((weight, zeros), 1), torch.cat((zeros, weight), 1)))

@@ -161,6 +161,12 @@ def main(
     flow: Annotated[
         float, typer.Option(min=0, help="Weight of the flow-matching anchor.")
     ] = ArcSettings.flow,
+    average: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Decay of the average that is written; less for short trainings."
+        ),
+    ] = ArcSettings.average,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1)] = 2,
@@ -188,6 +194,7 @@ def main(
                 discriminator_rate=discriminator_rate,
                 contrastive=contrastive,
                 flow=flow,
+                average=average,
                 bfloat16=bfloat16,
             )
             trainer = ArcTrainer(

@@ -7,6 +7,7 @@
     losses.png               both, plotted
     autoencoder.safetensors  averaged weights under a checkpoint's names
     autoencoder.json         config, latent scale, figures on held-out sounds
+    spectral_code.safetensors  for a decoder of tones: what latents are (:mod:`.spectral_code`)
     examples/                held-out sounds and what became of them
 
 A file ``STOP`` put into the folder ends the training after the running step. On busy CPUs set
@@ -42,6 +43,7 @@ from arcmobile.posttrain.autoencoder_training import (
 from arcmobile.posttrain.embedded_model import one_channel_autoencoder
 from arcmobile.posttrain.reconstruction import figures, reconstruct_all, write_examples
 from arcmobile.posttrain.sounds import draw
+from arcmobile.posttrain.spectral_code import SpectralCode, fit_spectral_code, has_spectral_code
 from arcmobile.posttrain.training_loop import METRICS, STATE, Rhythm, run_training
 from arcmobile.posttrain.training_plots import plot_metrics
 from arcmobile.posttrain.training_state import (
@@ -55,8 +57,12 @@ from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError
 from arcmobile.runtime.output_file import write_text_file
 
 TENSORS, SUMMARY = "autoencoder.safetensors", "autoencoder.json"
+_CODE_SEEDS = range(2 * HELD_OUT_SEED, 2 * HELD_OUT_SEED + 800)
 _SECONDS_PER_HOUR = 3600
-_PLOTTED_LOSSES = ("loss", "stft", "mel", "waveform", "features", "adversarial", "discriminator")
+_PLOTTED_LOSSES = (
+    *("loss", "stft", "mel", "waveform", "imitation"),
+    *("features", "adversarial", "discriminator"),
+)
 _PLOTTED_FIGURES = ("si_sdr", "log_spectral", "log_mel")
 
 
@@ -110,11 +116,14 @@ def judge(trainer: AutoencoderTrainer, out: Path, habits: Habits, draw_sound: Dr
         mean, stdev = network.encode(parts.to(trainer.device))
         means.extend(mean.cpu().numpy())
         stdevs.extend(stdev.cpu().numpy())
-        return network.decode(mean).reshape(audio.shape)
+        latent = trainer.code.encode(parts) if trainer.code else mean
+        return network.decode(latent.to(trainer.device)).reshape(audio.shape)
 
     made = reconstruct_all(reconstruct, sounds, trainer.config.downsampling_ratio)
     result = figures(made, sounds)
     latents = latent_figures(means, stdevs)
+    if trainer.code:
+        latents["scale"] = 1.0  # the code's are of unit size
     append_metrics(
         out / METRICS,
         {"step": trainer.step, **asdict(result), "scale": latents["scale"]},
@@ -132,6 +141,17 @@ def judge(trainer: AutoencoderTrainer, out: Path, habits: Habits, draw_sound: Dr
     write_examples(out / "examples", sounds, made, captions)
     rows = read_metrics(out / METRICS)
     plot_metrics(out / "losses.png", rows, (_PLOTTED_LOSSES, _PLOTTED_FIGURES))
+
+
+def spectral_code(config: AutoencoderConfig, out: Path) -> SpectralCode | None:
+    """The code that a training starts from, fitted and kept in ``out``; None if it has no use."""
+    if not has_spectral_code(config):
+        return None
+    code = SpectralCode.load(out)
+    if code is None:
+        code = fit_spectral_code(config, drawn_audio, _CODE_SEEDS)
+        code.save(out)
+    return code
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -152,7 +172,8 @@ def resumed(
     tensors, header = read_tensors(out / STATE)
     try:
         settings = AutoencoderSettings(**{**header["settings"], **changed})
-        trainer = AutoencoderTrainer(config, settings, device=device, compiled=compiled)
+        code = SpectralCode.load(out)
+        trainer = AutoencoderTrainer(config, settings, code=code, device=device, compiled=compiled)
         trainer.restore(tensors, header)
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
@@ -200,6 +221,12 @@ def main(
         bool | None,
         typer.Option("--decoder-only", help="Leave the encoder and its latents as they are."),
     ] = None,
+    encoder_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--encoder-only/--all", help="Train the encoder alone, where latents are a code's."
+        ),
+    ] = None,
     finest_units: Annotated[
         bool | None,
         typer.Option(help="Train the residual units at the full rate: most of a step's time."),
@@ -227,6 +254,7 @@ def main(
             "batch": batch,
             "bfloat16": bfloat16,
             "decoder_only": decoder_only,
+            "encoder_only": encoder_only,
             "finest_units": finest_units,
             "latent_noise": latent_noise,
             "adversarial_from": adversarial_from,
@@ -239,7 +267,10 @@ def main(
             if (out / STATE).exists():
                 raise InputError(f"--out {out}: holds a training; add --resume or remove it")
             chosen = AutoencoderSettings(seed=seed, **changed)
-            trainer = AutoencoderTrainer(network, chosen, device=device, compiled=compiled)
+            code = spectral_code(network, out)
+            trainer = AutoencoderTrainer(
+                network, chosen, code=code, device=device, compiled=compiled
+            )
         train(trainer, out, seconds=hours * _SECONDS_PER_HOUR)
     except ArcMobileError as error:
         typer.echo(str(error), err=True)

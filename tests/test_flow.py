@@ -24,7 +24,7 @@ from arcmobile.posttrain.embedded_model import (
     embedded_model_config,
     one_channel_autoencoder,
 )
-from arcmobile.posttrain.filterbanks import lapped_cosines, mel_spaced_pairs
+from arcmobile.posttrain.filterbanks import mel_spaced_pairs, spaced_tones
 from arcmobile.posttrain.flow_matching import FlowSettings, FlowTrainer
 from arcmobile.posttrain.latent_cache import CacheSettings, LatentBatch, LatentCache, cache_latents
 from arcmobile.posttrain.sound_folder import SoundFolder
@@ -266,26 +266,29 @@ def test_two_of_one_channel_are_one_of_two() -> None:
 # --- filter banks --------------------------------------------------------------------------------
 
 
-def test_lapped_cosines_give_a_signal_back() -> None:
-    bands, frames = 16, 6
-    rows = lapped_cosines(bands)
-    signal = torch.randn((frames + 1) * bands, generator=torch.Generator().manual_seed(0))
-    again = torch.zeros_like(signal)
+def test_spaced_tones_join_to_steady_ones() -> None:
+    hop, frames = 256, 40
+    rows = spaced_tones(80, hop)
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(80))
+    sound = torch.zeros((frames + 1) * hop)
     for frame in range(frames):
-        part = slice(frame * bands, (frame + 2) * bands)
-        again[part] += rows.T @ (rows @ signal[part])
-    inner = slice(bands, -bands)  # the ends lie in one frame only
-    torch.testing.assert_close(again[inner], signal[inner], atol=1e-5, rtol=0)
+        sound[frame * hop : (frame + 2) * hop] += rows[19]
+    spectrum = torch.fft.rfft(sound[hop : 33 * hop]).abs()
+    assert spectrum.argmax() == 32 * 20
+    assert spectrum.sum() < 1.01 * spectrum.max()  # nothing else
 
 
-def test_mel_spaced_pairs_hear_every_frequency() -> None:
-    filters = mel_spaced_pairs(32, 256, 44100)
+def test_mel_spaced_pairs_hear_every_low_frequency_and_every_instant() -> None:
+    hop = 128
+    filters = mel_spaced_pairs(32, 2 * hop, 44100)
     torch.testing.assert_close(filters.norm(dim=1), torch.ones(64))
-    time = torch.arange(256) / 44100
-    for hertz in (60, 250, 1000, 3333, 7000, 15000):
+    time = torch.arange(2 * hop) / 44100
+    for hertz in (60, 250, 1000, 2000):
         tone = torch.cos(2 * torch.pi * hertz * time)
         energy = (filters @ tone).view(-1, 2).square().sum(1)
-        assert energy.max() > 2, hertz  # a filter of 40 samples gives 3 at its own frequency
+        assert energy.max() > 20, hertz
+    clicks = filters.view(-1, 2, 2, hop).square().sum((1, 2))  # by pair and place in a frame
+    assert (clicks > 0.1 * clicks.amax(1, keepdim=True)).all()
 
 
 # --- own sounds ----------------------------------------------------------------------------------
