@@ -57,6 +57,18 @@ def test_help_imports_none_of_the_heavy_modules() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
+def test_the_executorch_engine_leaves_the_compiler_out_and_whole() -> None:
+    program = (
+        "import sys\n"
+        "import arcmobile.runtime.engines.executorch\n"
+        "assert not [name for name in sys.modules if name.startswith('executorch.exir')]\n"
+        "import executorch.exir\n"
+        "print('to_edge' in vars(executorch.exir))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout.strip() == "True", run.stderr
+
+
 def test_unknown_command_suggests_the_nearest() -> None:
     result = run(app, ["exprot"])
     assert result.exit_code == 2

@@ -7,18 +7,50 @@ the package, so weights that XNNPACK has repacked are not held twice.
 from __future__ import annotations
 
 import importlib.util
+import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
 
 import numpy as np
 import torch
-from executorch.extension.pybindings import portable_lib
-from executorch.runtime import Method, Program, Runtime
 
 from arcmobile.runtime.bundle import Bundle, Entry
 from arcmobile.runtime.engine import Array, Engine, EngineOptions
 from arcmobile.runtime.engines.native_log import native_log
 from arcmobile.runtime.errors import EngineError
+
+_COMPILER = "executorch.exir"
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Lets the runtime be imported without ExecuTorch's compiler: a second instead of eight.
+
+    All that the runtime takes from it is a decorator in a small module; importing that runs the
+    whole package. In the block, an empty package of its name and place stands in.
+    """
+    found = importlib.util.find_spec("executorch")
+    if _COMPILER in sys.modules or found is None:
+        yield
+        return
+    stand_in = ModuleType(_COMPILER)
+    stand_in.__path__ = [f"{place}/exir" for place in found.submodule_search_locations or ()]
+    sys.modules[_COMPILER] = stand_in
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.startswith(f"{_COMPILER}.")]:
+            del sys.modules[name]
+        del sys.modules[_COMPILER]
+        if parent := sys.modules.get("executorch"):
+            vars(parent).pop("exir", None)
+
+
+with _without_compiler():
+    from executorch.extension.pybindings import portable_lib
+    from executorch.runtime import Method, Program, Runtime
 
 if importlib.util.find_spec("executorch.kernels.quantized") is not None:
     # Registers the quantize and dequantize operators that stay outside the delegates.
