@@ -9,9 +9,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 VENV ?= .venv
 RECIPE ?= mobile
-PROMPT ?= warm analog synth pad, soft rain in the background
-# No trained weights can be shipped, so the default is a random network: right shapes, no melody.
-DEFAULT_CHECKPOINT := out/checkpoints/tiny
+PROMPT ?= a fast alarm, high, on the left
+DEFAULT_CHECKPOINT := checkpoints/embedded
 CHECKPOINT ?= $(DEFAULT_CHECKPOINT)
 TEXT_ENCODER ?= $(CHECKPOINT)/text_encoder
 BUNDLE ?= out/$(notdir $(patsubst %/,%,$(CHECKPOINT)))-executorch-$(RECIPE)
@@ -22,11 +21,10 @@ BIN := $(VENV)/bin
 ARCMOBILE := $(BIN)/arcmobile
 INSTALLED_EXPORT := $(VENV)/.installed-export
 INSTALLED_DEV := $(VENV)/.installed-dev
-GENERATED_CHECKPOINT := $(addsuffix /model_config.json,$(filter $(DEFAULT_CHECKPOINT),$(CHECKPOINT)))
 
 ##@ Start here
 
-export-android: $(INSTALLED_EXPORT) $(GENERATED_CHECKPOINT) ## Checkpoint to phone bundle, and a first sound from it
+export-android: $(INSTALLED_EXPORT) ## Checkpoint to phone bundle, and a first sound from it
 	@$(ARCMOBILE) export "$(CHECKPOINT)" --text-encoder "$(TEXT_ENCODER)" \
 	    --backend executorch --recipe "$(RECIPE)" --out "$(BUNDLE)" --overwrite
 	@$(ARCMOBILE) generate "$(PROMPT)" --seed 1 --bundle "$(BUNDLE)" \
@@ -152,9 +150,6 @@ install_packages() { \
 }
 endef
 
-$(DEFAULT_CHECKPOINT)/model_config.json: export/presets.py export/random_weights.py export/preset_corpus.txt | $(INSTALLED_EXPORT)
-	@$(ARCMOBILE) checkpoint init --preset tiny --seed 0 --out $(DEFAULT_CHECKPOINT) --overwrite
-
 mypy = cd build/typecheck && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml \
     --python-executable $(abspath $(BIN))/python --cache-dir ../mypy_cache
 
@@ -171,11 +166,11 @@ printf '%s\n' '' \
     '' \
     'next' \
     '  look inside      $(ARCMOBILE) inspect $(BUNDLE)' \
-    '  another sound    $(ARCMOBILE) generate "church bells" --bundle $(BUNDLE) --out bells.wav' \
+    '  another sound    $(ARCMOBILE) generate "slow bell" --bundle $(BUNDLE) --out bell.wav' \
     '  onto a phone     adb push $(BUNDLE) /data/local/tmp/$(notdir $(BUNDLE))' \
     '  in an app        make android-apk, or android_demo/README.md' \
     '  other engines    $(ARCMOBILE) export $(CHECKPOINT) --backend onnx|litert' \
-    '  trained weights  $(ARCMOBILE) fetch, then make export-android CHECKPOINT=its-folder'
+    '  full size        $(ARCMOBILE) fetch, then make export-android CHECKPOINT=its-folder'
 endef
 
 # Colours are for people: none in a pipe or a log.

@@ -4,10 +4,13 @@
 ANDROID := android_demo
 ANDROID_BUILD := $(ANDROID)/build
 AARS := $(ANDROID_BUILD)/aars
-# What the APK carries: a tiny bundle for each of its engines.
+# What the APK carries: a bundle of the embedded checkpoint for each of its engines.
 ANDROID_BUNDLES := $(ANDROID_BUILD)/assets/bundles
-ONNX_BUNDLE := $(ANDROID_BUNDLES)/tiny-onnx-mobile
-EXECUTORCH_BUNDLE := $(ANDROID_BUNDLES)/tiny-executorch-mobile
+ONNX_BUNDLE := $(ANDROID_BUNDLES)/embedded-onnx-mobile
+EXECUTORCH_BUNDLE := $(ANDROID_BUNDLES)/embedded-executorch-mobile
+# What its tests run: random weights, small and the same on every machine.
+TINY_CHECKPOINT := out/checkpoints/tiny
+TINY_BUNDLE := $(ANDROID_BUILD)/bundles/tiny-onnx-mobile
 ANDROID_REFERENCE := $(ANDROID_BUILD)/reference
 APK := out/arcmobile-demo.apk
 MAVEN := mvn --batch-mode --no-transfer-progress -Dstyle.color=never -f $(ANDROID)/pom.xml
@@ -24,14 +27,14 @@ APK_TOOLS := $(CHECK_TOOLS) zip zipalign apksigner keytool
 
 ##@ Put it into an app
 
-android-check: $(AARS)/.complete $(INSTALLED_EXPORT) $(GENERATED_CHECKPOINT) ## Build and test core, engines and app; no SDK needed
+android-check: $(AARS)/.complete $(TINY_CHECKPOINT)/model_config.json ## Build and test core, engines and app; no SDK needed
 	@$(call require,$(CHECK_TOOLS))
-	@$(call export_tiny,onnx,$(ONNX_BUNDLE))
+	@$(call export_bundle,$(TINY_CHECKPOINT),onnx,$(TINY_BUNDLE))
 	@$(reference_sounds)
 	@echo "compiling and testing core, engines and app (first time: some minutes of downloads)"
 	@$(MAVEN) verify | $(what_was_tested)
 
-android-apk: ## Signed debug APK with tiny bundles, out/arcmobile-demo.apk; no SDK needed
+android-apk: ## Signed debug APK with the embedded model, out/arcmobile-demo.apk; no SDK needed
 	@if [ -z "$$($(call missing,$(APK_TOOLS)))" ]; then \
 	    $(MAKE) apk-from-packages; \
 	elif [ -n "$${ANDROID_HOME:-}" ] && command -v gradle >/dev/null; then \
@@ -70,13 +73,16 @@ $(AARS)/.complete: $(ANDROID)/fetch_aars.sh
 	@$(ANDROID)/fetch_aars.sh $(AARS)
 	@touch $@
 
-$(ONNX_BUNDLE)/manifest.json: $(INSTALLED_EXPORT) $(GENERATED_CHECKPOINT)
-	@$(call export_tiny,onnx,$(ONNX_BUNDLE))
+$(ONNX_BUNDLE)/manifest.json: $(INSTALLED_EXPORT)
+	@$(call export_bundle,$(DEFAULT_CHECKPOINT),onnx,$(ONNX_BUNDLE))
 
-$(EXECUTORCH_BUNDLE)/manifest.json: $(INSTALLED_EXPORT) $(GENERATED_CHECKPOINT)
-	@$(call export_tiny,executorch,$(EXECUTORCH_BUNDLE))
+$(EXECUTORCH_BUNDLE)/manifest.json: $(INSTALLED_EXPORT)
+	@$(call export_bundle,$(DEFAULT_CHECKPOINT),executorch,$(EXECUTORCH_BUNDLE))
 
-export_tiny = $(ARCMOBILE) export $(DEFAULT_CHECKPOINT) --backend $(1) --recipe mobile --out $(2) --overwrite
+$(TINY_CHECKPOINT)/model_config.json: export/presets.py export/random_weights.py export/preset_corpus.txt | $(INSTALLED_EXPORT)
+	@$(ARCMOBILE) checkpoint init --preset tiny --seed 0 --out $(TINY_CHECKPOINT) --overwrite
+
+export_bundle = $(ARCMOBILE) export $(1) --backend $(2) --recipe mobile --out $(3) --overwrite
 
 # What Python makes of the bundle, on the release of ONNX Runtime that Maven has for the JVM: with
 # int8 the last bits of one release are not those of another.
@@ -86,7 +92,7 @@ packages=$(ANDROID_BUILD)/python-onnxruntime-$(ONNXRUNTIME); \
     $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps \
         --target "$$packages.partial" onnxruntime==$(ONNXRUNTIME) && \
     mv "$$packages.partial" "$$packages"; }; \
-PYTHONPATH="$$packages" $(BIN)/python $(ANDROID)/check/reference.py $(ONNX_BUNDLE) $(ANDROID_REFERENCE)
+PYTHONPATH="$$packages" $(BIN)/python $(ANDROID)/check/reference.py $(TINY_BUNDLE) $(ANDROID_REFERENCE)
 endef
 
 # fetch_tool(artifact, name): from Maven to apk/tools, under a name without its version.

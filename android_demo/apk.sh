@@ -57,7 +57,7 @@ for wanted in "package: name='org.arcmobile.demo'" "sdkVersion:'26'" "launchable
     grep -qF "$wanted" <<<"$badging" || fail "the APK lacks $wanted; aapt2 dump badging tells all"
 done
 for wanted in classes.dex lib/arm64-v8a/libexecutorch.so lib/arm64-v8a/libonnxruntime4j_jni.so \
-    META-INF/services/org.arcmobile.EngineProvider assets/bundles/tiny-onnx-mobile/manifest.json; do
+    META-INF/services/org.arcmobile.EngineProvider assets/bundles/embedded-onnx-mobile/manifest.json; do
     unzip -l "$work/signed.apk" "$wanted" >/dev/null || fail "the APK lacks $wanted"
 done
 mv -f "$work/signed.apk" "$apk"

@@ -26,20 +26,20 @@ JSON file (see: bench compare, bench report). Nothing stays on a device.
 
 This machine, three thread counts:
 
-    arcmobile bench run --bundle out/tiny-executorch-mobile --threads 1,2,4
+    arcmobile bench run --bundle out/embedded-executorch-mobile --threads 1,2,4
 
 An emulated Cortex-A53 (its times are the emulator's):
 
-    arcmobile bench run --bundle out/tiny-executorch-mobile --target qemu --cpu cortex-a53
+    arcmobile bench run --bundle out/embedded-executorch-mobile --target qemu --cpu cortex-a53
 
 A board on the network, on its big cores:
 
-    arcmobile bench run --bundle out/tiny-executorch-mobile --target ssh --host pi@board
+    arcmobile bench run --bundle out/embedded-executorch-mobile --target ssh --host pi@board
     --exec-prefix "taskset -c 2-3"
 
 A phone on USB (waits until it is cool, and says so if it throttles):
 
-    arcmobile bench run --bundle out/tiny-executorch-mobile --target adb --threads 1,4
+    arcmobile bench run --bundle out/embedded-executorch-mobile --target adb --threads 1,4
 """
 _TARGET_PANEL: Final = "Where"
 _SOUND_PANEL: Final = "What"

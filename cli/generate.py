@@ -28,11 +28,13 @@ from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.generate import AudioStream, GenerationRequest, Pipeline, ProgressEvent
 from arcmobile.runtime.request import Progress as ReportProgress
 
+DEFAULT_BUNDLE = Path("out/embedded-executorch-mobile")
+
 _EXAMPLES = """Turn prompts into sound files.
 
-The first sound:
+The first sound, with the bundle of make export-android:
 
-    arcmobile generate "128 BPM tech house drum loop" --bundle out/android --seed 1
+    arcmobile generate "a fast alarm, high, on the left" --seed 1
 
 Three variations, four seconds each, as FLAC in a folder:
 
@@ -54,7 +56,14 @@ def generate(
         str | None, typer.Argument(help="What to hear. Leave it out with --prompts.")
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option("--bundle", "-b", help="Folder of an exported bundle.")
+        Path | None,
+        typer.Option(
+            "--bundle",
+            "-b",
+            help="Folder of an exported bundle. Default: what make export-android makes, "
+            f"{DEFAULT_BUNDLE}.",
+            show_default=False,
+        ),
     ] = None,
     prompts: Annotated[
         Path | None,
@@ -158,15 +167,18 @@ def generate(
         "--half": half,
         "--compile": compile_model,
     }
-    if (bundle is None) == (checkpoint is None):
+    if bundle is not None and checkpoint is not None:
         raise InputError("give either --bundle (an exported bundle) or --checkpoint (PyTorch)")
     measure = stats or stats_json is not None
     if checkpoint is None:
         if given := [option for option, is_given in reference_only.items() if is_given]:
             raise InputError(f"{', '.join(given)}: belongs to --checkpoint; leave it out")
-        assert bundle is not None
+        if bundle is None and not DEFAULT_BUNDLE.is_dir():
+            raise InputError(f"no {DEFAULT_BUNDLE} here; run make export-android, or give --bundle")
         options = EngineOptions(threads)
-        pipeline = Pipeline.open(bundle, options, low_memory=low_memory, measure_memory=measure)
+        pipeline = Pipeline.open(
+            bundle or DEFAULT_BUNDLE, options, low_memory=low_memory, measure_memory=measure
+        )
     else:
         if threads is not None:
             raise InputError("--threads: belongs to --bundle; PyTorch takes OMP_NUM_THREADS")

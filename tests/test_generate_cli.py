@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
+from arcmobile.cli.generate import DEFAULT_BUNDLE
 from arcmobile.cli.main import app
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.generate import GenerationRequest, Pipeline
@@ -100,7 +102,6 @@ def test_generate_command_warns(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["rain"], "--bundle"),
         (["rain", "--bundle", "nowhere"], "nowhere"),
         (["--bundle", "BUNDLE"], "--prompts"),
         (["rain", "--bundle", "BUNDLE", "--checkpoint", "x"], "either"),
@@ -183,3 +184,14 @@ def test_onnx_path_needs_no_pytorch(folder: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert soundfile.info(str(tmp_path / "a.wav")).frames == 30 * PER_FRAME
+
+
+def test_the_bundle_of_make_export_android_is_the_default(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(arcmobile("generate", "rain", "--out", "a.wav"), "make export-android", "--bundle")
+    shutil.copytree(folder, tmp_path / DEFAULT_BUNDLE)
+    result = arcmobile("generate", "rain", "--out", "a.wav")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "a.wav").is_file()
