@@ -1,6 +1,6 @@
 """Sizes of the checkpoint in the repository: the architecture of SAO-small, made small.
 
-9 M parameters, 18 MB in float16. What is left of 3.7 seconds is enough for one sound, or two.
+12 M parameters, 24 MB in float16. What is left of 3.7 seconds is enough for one sound, or two.
 """
 
 from __future__ import annotations
