@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 VENV ?= .venv
 RECIPE ?= mobile
-PROMPT ?= a fast alarm, high, on the left
+PROMPT ?= telephone ringing on the right
 DEFAULT_CHECKPOINT := checkpoints/embedded
 CHECKPOINT ?= $(DEFAULT_CHECKPOINT)
 TEXT_ENCODER ?= $(CHECKPOINT)/text_encoder
@@ -166,7 +166,7 @@ printf '%s\n' '' \
     '' \
     'next' \
     '  look inside      $(ARCMOBILE) inspect $(BUNDLE)' \
-    '  another sound    $(ARCMOBILE) generate "slow bell" --bundle $(BUNDLE) --out bell.wav' \
+    '  another sound    $(ARCMOBILE) generate "fast footsteps, on the left" --bundle $(BUNDLE) --out steps.wav' \
     '  onto a phone     adb push $(BUNDLE) /data/local/tmp/$(notdir $(BUNDLE))' \
     '  in an app        make android-apk, or android_demo/README.md' \
     '  other engines    $(ARCMOBILE) export $(CHECKPOINT) --backend onnx|litert' \

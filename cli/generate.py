@@ -34,7 +34,7 @@ _EXAMPLES = """Turn prompts into sound files.
 
 The first sound, with the bundle of make export-android:
 
-    arcmobile generate "a fast alarm, high, on the left" --seed 1
+    arcmobile generate "telephone ringing on the right" --seed 1
 
 Three variations, four seconds each, as FLAC in a folder:
 
