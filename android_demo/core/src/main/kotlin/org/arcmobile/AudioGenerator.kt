@@ -8,6 +8,7 @@ import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.FlowCollector
 import kotlinx.coroutines.flow.buffer
+import kotlinx.coroutines.flow.cancellable
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.flow.flowOn
 import kotlinx.coroutines.sync.Mutex
@@ -70,8 +71,8 @@ public class AudioGenerator private constructor(
      * that. To compute further ahead, add [buffer].
      *
      * Cancelling the collector stops it before the next load, sampler step or decoder window, and
-     * frees what it had loaded, unless programs are kept. Collecting within a collection of the
-     * same generator waits for itself.
+     * frees what it had loaded, unless programs are kept; no event follows. Collecting within a
+     * collection of the same generator waits for itself.
      *
      * Fails with [ArcMobileException]: REQUEST before anything is loaded; ENGINE, BUNDLE or MEMORY
      * from the programs, after which nothing stays loaded; ENGINE if the generator is closed.
@@ -84,6 +85,7 @@ public class AudioGenerator private constructor(
             closeIfIdle()
         }
     }.buffer(Channel.RENDEZVOUS).flowOn(options.dispatcher)
+        .cancellable() // an event that already waits in the channel would come after a cancel
 
     private suspend fun FlowCollector<GenerationEvent>.generate(plan: GenerationPlan) {
         val context = currentCoroutineContext()

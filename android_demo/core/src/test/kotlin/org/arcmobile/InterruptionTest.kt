@@ -41,7 +41,12 @@ class InterruptionTest {
             val engine = ArithmeticEngine(bundle)
             val generator = open(engine)
             var seen = 0
-            val job = collectUntil(generator) { if (seen++ == last) cancel() }
+            val job = collectUntil(generator) {
+                if (seen++ == last) {
+                    Thread.sleep(5) // the next event waits to be delivered by then
+                    cancel()
+                }
+            }
             assertTrue(job.isCancelled)
             assertEquals(last + 1, seen, "events after cancelling")
             assertEquals(emptySet(), engine.loaded, "after event $last")
