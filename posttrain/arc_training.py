@@ -116,6 +116,7 @@ class ArcTrainer:
         *,
         device: str = "cpu",
         base: str = "",
+        compiled: bool = False,
     ):
         self.settings, self.device, self.base = settings, torch.device(device), base
         self.step = 0
@@ -134,6 +135,10 @@ class ArcTrainer:
         self._generator_adam = torch.optim.Adam(self._made.values(), betas=_BETAS)
         self._discriminator_adam = torch.optim.Adam(self._judged.values(), betas=_BETAS)
         self.averaged = {name: value.detach().clone() for name, value in self._made.items()}
+        self._velocity, self._scores = self._guessed_velocity, self._discriminator_scores
+        if compiled:  # each batch size is a graph of its own
+            self._velocity = torch.compile(self._guessed_velocity, dynamic=False)
+            self._scores = torch.compile(self._discriminator_scores, dynamic=False)
 
     def train_step(self, batch: ArcBatch) -> dict[str, float]:
         """One step of each network; returns losses, not weighted, and how far the scores part.
@@ -151,7 +156,7 @@ class ArcTrainer:
         # Guess and discriminator's inputs: the graph of the guess is kept for the generator.
         with torch.set_grad_enabled(moves), self._precision():
             latent = noised(batch.latents, noise, time)
-            velocity = self.generator.velocity(latent, time, self.generator.condition(*told))
+            velocity = self._velocity(latent, time, *told)
         guess = one_step_estimate(latent, velocity.float(), time)
         report: dict[str, Tensor] = {}
         if not moves or step % settings.discriminator_every == 0:
@@ -171,6 +176,26 @@ class ArcTrainer:
             self._update_average(step - settings.generator_from)
         self.step += 1
         return {name: float(value.detach()) for name, value in report.items()}
+
+    def _guessed_velocity(
+        self, latent: Tensor, time: Tensor, ids: Tensor, mask: Tensor, seconds: Tensor
+    ) -> Tensor:
+        told = self.generator.condition(ids, mask, seconds)
+        return self.generator.velocity(latent, time, told)
+
+    def _discriminator_scores(
+        self,
+        latent: Tensor,
+        time: Tensor,
+        ids: Tensor,
+        mask: Tensor,
+        seconds: Tensor,
+        rows: Tensor,
+    ) -> Tensor:
+        """Of latents (N, C, T) at times (N,), each with the prompt that ``rows`` (N,) names."""
+        told = self.discriminator.condition(ids, mask, seconds)
+        scores: Tensor = self.discriminator(latent, time, told.rows(rows))
+        return scores
 
     def _teach_discriminator(
         self, batch: ArcBatch, guess: Tensor, random: torch.Generator
@@ -192,13 +217,13 @@ class ArcTrainer:
         own, other = torch.arange(2 * count, device=self.device).split(count)
         rows = torch.cat([own, own, other, own, own][: len(inputs)])
         with self._precision():
-            told = self.discriminator.condition(
+            scores = self._scores(
+                torch.cat(inputs),
+                time.repeat(len(inputs)),
                 torch.cat((batch.ids, batch.ids[order])),
                 torch.cat((batch.mask, batch.mask[order])),
                 batch.seconds.repeat(2),
-            )
-            scores = self.discriminator(
-                torch.cat(inputs), time.repeat(len(inputs)), told.rows(rows)
+                rows,
             )
         of_real, of_fake, of_wrong, *shaken = scores.split(count)
         report = {
@@ -229,11 +254,11 @@ class ArcTrainer:
     ) -> Tensor:
         self.discriminator.requires_grad_(False)
         real, fake, time = self._renoised(batch.latents, guess, random)
+        told = time, batch.ids, batch.mask, batch.seconds, torch.arange(len(time)).to(self.device)
         with self._precision():
-            told = self.discriminator.condition(batch.ids, batch.mask, batch.seconds)
             with torch.no_grad():
-                of_real = self.discriminator(real, time, told)
-            of_fake = self.discriminator(fake, time, told)
+                of_real = self._scores(real, *told)
+            of_fake = self._scores(fake, *told)
         return relativistic_generator_loss(of_real, of_fake)
 
     def _renoised(

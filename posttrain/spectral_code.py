@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,7 @@ def band_magnitudes(audio: Tensor, tones: int, hop: int) -> Tensor:
     return (energy @ _bands(tones, hop).to(audio.device)).sqrt()
 
 
+@cache
 def _bands(tones: int, hop: int) -> Tensor:
     """(hop + 1, tones): which bins of a window of 2 * hop belong to which tone."""
     bins = 2 * tone_multiples(tones, hop)

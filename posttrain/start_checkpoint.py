@@ -9,6 +9,7 @@ CHECKPOINT`` takes a trained DiT instead, when the decoder went on being trained
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,13 +65,12 @@ def write_start(
         config = ModelConfig.model_validate(content)
         started, _ = initial_tensors(config, T5Config.model_validate(text_config), seed)
         text_tensors = load_file(text_folder / TEXT_FILES[0])
-        if generator:
-            source = CheckpointFolder.open(generator).source
-            started = {name: source.read(name).view(started[name].shape) for name in started}
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{text_folder}: no text encoder that fits {autoencoder} ({error}); train one"
         ) from error
+    if generator:
+        started = _same_tensors(generator, started)
     with staged_folder(out, replaceable=MODEL_CONFIG) as folder:
         (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
         _save(folder / MODEL_FILES[0], {**started, **trained.tensors})
@@ -79,6 +79,19 @@ def write_start(
             if path.is_file() and path.name not in TEXT_FILES:
                 shutil.copyfile(path, folder / TEXT_ENCODER_FOLDER / path.name)
         _save(folder / TEXT_ENCODER_FOLDER / TEXT_FILES[0], text_tensors)
+
+
+def _same_tensors(generator: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    source = CheckpointFolder.open(generator).source
+    for name, like in wanted.items():
+        shape = source.shape(name)
+        if shape is None or math.prod(shape) != like.numel():
+            found = "missing" if shape is None else f"of shape {shape}"
+            raise CheckpointError(
+                f"--generator {generator}: {name} is {found}, not {tuple(like.shape)}; "
+                "choose a checkpoint of the embedded sizes"
+            )
+    return {name: source.read(name).float().view(like.shape) for name, like in wanted.items()}
 
 
 def _save(path: Path, tensors: dict[str, torch.Tensor]) -> None:

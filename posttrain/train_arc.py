@@ -117,7 +117,9 @@ def train(
     )
 
 
-def resumed(base: CheckpointFolder, out: Path, *, steps: int | None, device: str) -> ArcTrainer:
+def resumed(
+    base: CheckpointFolder, out: Path, *, steps: int | None, device: str, compiled: bool = False
+) -> ArcTrainer:
     """The trainer of the state in a folder, with its settings; ``steps`` may lengthen it."""
     if not (out / STATE).is_file():
         raise InputError(f"--resume: {out} holds no {STATE}; start without it")
@@ -128,7 +130,9 @@ def resumed(base: CheckpointFolder, out: Path, *, steps: int | None, device: str
         settings = ArcSettings(**header["settings"])
         if steps is not None:
             settings = replace(settings, steps=steps)
-        trainer = ArcTrainer(base_generator(base), settings, device=device, base=base.digest())
+        trainer = ArcTrainer(
+            base_generator(base), settings, device=device, base=base.digest(), compiled=compiled
+        )
         trainer.restore(tensors, header)
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
@@ -161,6 +165,16 @@ def main(
     flow: Annotated[
         float, typer.Option(min=0, help="Weight of the flow-matching anchor.")
     ] = ArcSettings.flow,
+    penalty: Annotated[
+        float, typer.Option(min=0, help="Weight of the discriminator's smoothness penalty.")
+    ] = ArcSettings.penalty,
+    renoise: Annotated[
+        float,
+        typer.Option(
+            "--renoise-mean",
+            help="Of the logit of the discriminator's noise levels; less: it looks at details.",
+        ),
+    ] = ArcSettings.renoise_mean,
     average: Annotated[
         float,
         typer.Option(
@@ -171,6 +185,9 @@ def main(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1)] = 2,
     bfloat16: Annotated[bool, typer.Option(help="Mixed precision.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Needs a C++ compiler; faster.")
+    ] = False,
     half: Annotated[bool, typer.Option(help="Write the checkpoint as float16.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the state in the folder.")] = False,
 ) -> None:
@@ -182,7 +199,7 @@ def main(
     try:
         folder = CheckpointFolder.open(base)
         if resume:
-            trainer = resumed(folder, out, steps=steps, device=device)
+            trainer = resumed(folder, out, steps=steps, device=device, compiled=compiled)
         else:
             if (out / STATE).exists():
                 raise InputError(f"--out {out}: holds a training; add --resume or remove it")
@@ -194,11 +211,17 @@ def main(
                 discriminator_rate=discriminator_rate,
                 contrastive=contrastive,
                 flow=flow,
+                penalty=penalty,
+                renoise_mean=renoise,
                 average=average,
                 bfloat16=bfloat16,
             )
             trainer = ArcTrainer(
-                base_generator(folder), settings, device=device, base=folder.digest()
+                base_generator(folder),
+                settings,
+                device=device,
+                base=folder.digest(),
+                compiled=compiled,
             )
         cache = LatentCache(latents)
         _require_fitting(cache, folder, latents)

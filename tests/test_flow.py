@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,7 +198,7 @@ def test_the_embedded_model_fits_together() -> None:
     assert config.max_frames * config.samples_per_frame == config.sample_size
 
 
-def micro_parts(base: CheckpointFolder, folder: Path) -> tuple[dict[str, object], Path, Path]:
+def micro_parts(base: CheckpointFolder, folder: Path) -> tuple[dict[str, Any], Path, Path]:
     """Config, autoencoder folder and text folder, as their trainings leave them."""
     config = base.config.autoencoder
     write_tensors(
@@ -218,6 +219,18 @@ def test_trained_parts_make_a_checkpoint(base: CheckpointFolder, tmp_path: Path)
     stored = load_file(tmp_path / "start" / "model.safetensors")
     trained = autoencoder_start(start.config.autoencoder, 0)
     assert all(torch.equal(stored[name], tensor) for name, tensor in trained.items())
+
+
+def test_a_trained_generator_is_taken_where_it_fits(base: CheckpointFolder, tmp_path: Path) -> None:
+    content, autoencoder, text = micro_parts(base, tmp_path)
+    out = tmp_path / "start"
+    write_start(content, autoencoder, text, out, generator=base.path)
+    stored, theirs = (load_file(path / "model.safetensors") for path in (out, base.path))
+    for name, tensor in stored.items():
+        assert name.startswith("pretransform.") or torch.equal(tensor, theirs[name]), name
+    content["model"]["diffusion"]["config"]["depth"] += 1
+    with pytest.raises(CheckpointError, match=r"--generator .*missing"):
+        write_start(content, autoencoder, text, out, generator=base.path)
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:
