@@ -148,7 +148,9 @@ class AutoencoderTrainer:
         self.averaged = {name: value.detach().clone() for name, value in self._named.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.discriminator = WaveformDiscriminator(settings.discriminator_width)
+            self.discriminator = WaveformDiscriminator(
+                settings.discriminator_width, config.io_channels
+            )
         self.discriminator.to(self.device)
         self._optimizer = torch.optim.AdamW(
             list(self._named.values()),

@@ -1,8 +1,8 @@
-"""A small discriminator of stereo sound on complex spectra at several scales, and its losses.
+"""A small discriminator of sound on complex spectra at several scales, and its losses.
 
 After the multi-scale STFT discriminator of Defossez et al. 2022, "High Fidelity Neural Audio
 Compression" (section 3.4), made narrow enough for a CPU: hops of half a window, and a first
-convolution that takes every fourth frequency. Real and imaginary part of left and right are the
+convolution that takes every fourth frequency. Real and imaginary part of each channel are the
 input channels; their magnitudes are compressed, or the convolutions would see loud bins only.
 """
 
@@ -44,7 +44,7 @@ class Judgement:
 
 
 def complex_spectra(audio: Tensor, size: int) -> Tensor:
-    """Of (B, 2, samples): (B, 4, frames, bins), left real, left imaginary, right real and so on.
+    """Of (B, C, samples): (B, 2 * C, frames, bins), left real, left imaginary, right real, so on.
 
     Scaled as in :mod:`.spectral_losses`.
     """
@@ -67,18 +67,18 @@ def complex_spectra(audio: Tensor, size: int) -> Tensor:
 class ScaleDiscriminator(nn.Module):
     """Convolutions over frames and frequencies of one spectrogram."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, channels: int):
         super().__init__()
-        inputs = [4] + [width] * (len(_FREQUENCY_STRIDES) - 1)
+        inputs = [2 * channels] + [width] * (len(_FREQUENCY_STRIDES) - 1)
         padding = (_KERNEL[0] // 2, _KERNEL[1] // 2)
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(channels, width, _KERNEL, (1, stride), padding))
-            for channels, stride in zip(inputs, _FREQUENCY_STRIDES, strict=True)
+            weight_norm(nn.Conv2d(given, width, _KERNEL, (1, stride), padding))
+            for given, stride in zip(inputs, _FREQUENCY_STRIDES, strict=True)
         )
         self.last = weight_norm(nn.Conv2d(width, 1, 3, padding=1))
 
     def forward(self, spectra: Tensor) -> tuple[Tensor, ...]:
-        """Features of each layer, and the logits last, of (B, 4, frames, bins)."""
+        """Features of each layer, and the logits last, of (B, 2 * C, frames, bins)."""
         parts = spectra.unflatten(1, (-1, 2))
         energy = parts.square().sum(2, keepdim=True) + _SMALLEST**2
         x = (parts * energy ** ((_COMPRESSION - 1) / 2)).flatten(1, 2)
@@ -95,10 +95,10 @@ class WaveformDiscriminator(nn.Module):
 
     _judge: Callable[[Sequence[Tensor]], list[tuple[Tensor, ...]]]
 
-    def __init__(self, width: int = 12, sizes: Sequence[int] = FFT_SIZES):
+    def __init__(self, width: int = 12, channels: int = 2, sizes: Sequence[int] = FFT_SIZES):
         super().__init__()
         self.sizes = tuple(sizes)
-        self.scales = nn.ModuleList(ScaleDiscriminator(width) for _ in sizes)
+        self.scales = nn.ModuleList(ScaleDiscriminator(width, channels) for _ in sizes)
         self._judge = self.judge
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -30,7 +30,7 @@ from arcmobile.posttrain.autoencoder_training import (
     latent_figures,
     waveform_distance,
 )
-from arcmobile.posttrain.embedded_model import embedded_config
+from arcmobile.posttrain.embedded_model import embedded_config, one_channel_autoencoder
 from arcmobile.posttrain.reconstruction import log_spectral_distance, si_sdr
 from arcmobile.posttrain.spectral_losses import (
     FLOOR,
@@ -148,11 +148,12 @@ def test_adversarial_losses_by_hand() -> None:
     assert float(feature_distance(real, made)) == pytest.approx(0.5 / 2)
 
 
-def test_discriminator_learns_to_tell_noise_from_tones() -> None:
+@pytest.mark.parametrize("channels", [1, 2])
+def test_discriminator_learns_to_tell_noise_from_tones(channels: int) -> None:
     torch.manual_seed(0)
-    discriminator = WaveformDiscriminator(width=4, sizes=(256, 64))
+    discriminator = WaveformDiscriminator(width=4, channels=channels, sizes=(256, 64))
     optimizer = torch.optim.Adam(discriminator.parameters(), 1e-2)
-    tones = torch.from_numpy(np.stack([tone(seed) for seed in range(4)]))
+    tones = torch.from_numpy(np.stack([tone(seed)[:channels] for seed in range(4)]))
     noise = 0.3 * torch.randn(tones.shape)
     losses = []
     for _ in range(25):
@@ -238,6 +239,13 @@ def test_a_few_steps_lower_the_loss(micro_autoencoder: AutoencoderConfig) -> Non
     batches = [crop_batch(0, step, 2, SAMPLES, tone) for step in range(60)]
     losses = [trainer.train_step(batch)["loss"] for batch in batches]
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_one_channel_is_judged_by_the_discriminator_too() -> None:
+    chosen = settings(steps=1, adversarial_from=0.0, samples=8192, finest_units=False)
+    trainer = AutoencoderTrainer(one_channel_autoencoder(), chosen)
+    losses = trainer.train_step(crop_batch(0, 0, 2, 8192, tone))
+    assert all(np.isfinite(losses[name]) for name in ("adversarial", "features", "discriminator"))
 
 
 def test_learning_rate_warms_up_and_decays() -> None:
