@@ -11,7 +11,6 @@ import java.io.File
 import java.util.concurrent.CountDownLatch
 import kotlin.test.AfterTest
 import kotlin.test.BeforeTest
-import kotlin.test.assertTrue
 import kotlin.test.fail
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
@@ -78,6 +77,15 @@ abstract class AppTest {
         app.benchmark.state.value,
     )
 
+    /** Presses a button once it can be pressed: work that has just ended may still hide it. */
+    fun Activity.click(id: Int) {
+        val button = view<View>(id)
+        await("${resources.getResourceEntryName(id)} to be pressed") {
+            button.isShown && button.isEnabled
+        }
+        button.performClick()
+    }
+
     fun awaitBundle(): Unit = await("a bundle") { app.library.state.value.chosen != null }
 
     /** Stops the generation at its first word of [stage] until [release]. */
@@ -122,13 +130,6 @@ abstract class AppTest {
 }
 
 internal fun <T : View> Activity.view(id: Int): T = findViewById(id)
-
-internal fun Activity.click(id: Int) {
-    val view = view<View>(id)
-    val name = resources.getResourceEntryName(id)
-    assertTrue(view.isShown && view.isEnabled, "$name can be pressed")
-    view.performClick()
-}
 
 internal fun Activity.text(id: Int): String = view<TextView>(id).text.toString()
 
