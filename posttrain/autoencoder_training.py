@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,18 @@ _BETAS = (0.8, 0.99)
 _GRAPHS = 64  # compiled forms of one function: FFT sizes, with and without gradients
 
 
+class Part(StrEnum):
+    """What a training changes.
+
+    ``DECODER`` leaves the encoder, and so the latents, as they are: it can go on while a generator
+    is trained on them already. ``ENCODER`` only imitates a spectral code: a third of the time.
+    """
+
+    BOTH = "both"
+    ENCODER = "encoder"
+    DECODER = "decoder"
+
+
 @dataclass(frozen=True)
 class AutoencoderSettings:
     """What a training is, apart from its networks and sounds. Steps count batches.
@@ -52,9 +65,7 @@ class AutoencoderSettings:
         average: decay of the moving average of the weights, which is what is written.
         clip: largest norm of a gradient.
         bfloat16: compute the autoencoder's products in bfloat16; weights and losses stay float32.
-        decoder_only: leave the encoder, and so the latents, as they are: the decoder can go on
-            while a generator is trained on its latents already.
-        encoder_only: train the encoder alone to imitate a spectral code: a third of the time.
+        part: what is trained; the rest stays as its average was.
         finest_units: run and train the residual units at the full rate too; most of a step's time.
         latent_noise: standard deviation of noise on latents besides the posterior's, so that the
             decoder puts up with a generator's errors.
@@ -84,8 +95,7 @@ class AutoencoderSettings:
     average: float = 0.999
     clip: float = 1.0
     bfloat16: bool = False
-    decoder_only: bool = False
-    encoder_only: bool = False
+    part: Part = Part.BOTH
     finest_units: bool = True
     latent_noise: float = 0.0
     imitation: float = 1.0
@@ -137,13 +147,13 @@ class AutoencoderTrainer:
         self.autoencoder = TrainableAutoencoder(config, started)
         self.autoencoder.to(self.device)
         self._named = self.autoencoder.named_tensors()
-        if settings.encoder_only:
+        if settings.part == Part.ENCODER:
             if code is None:
-                raise InputError("--encoder-only: this autoencoder has no spectral code to imitate")
+                raise InputError("--part encoder: this autoencoder has no spectral code to imitate")
             self.autoencoder.decoder.requires_grad_(False)
         if not settings.finest_units:
             self.autoencoder.bypass_finest_units()
-        if settings.decoder_only:
+        if settings.part == Part.DECODER:
             self.autoencoder.encoder.requires_grad_(False)
         self.averaged = {name: value.detach().clone() for name, value in self._named.items()}
         with torch.random.fork_rng(devices=[]):
@@ -184,7 +194,7 @@ class AutoencoderTrainer:
         settings, step = self.settings, self.step
         # One of one channel sees one of each crop's, which are in random order.
         target = torch.from_numpy(batch[:, : self.config.io_channels]).to(self.device)
-        if settings.encoder_only:
+        if settings.part == Part.ENCODER:
             return self._imitate(target)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
         frames = target.shape[-1] // self.config.downsampling_ratio
@@ -307,7 +317,7 @@ class AutoencoderTrainer:
         restore_adam(self._optimizer, self._named, unscoped("adam", tensors))
         restore_adam(self._discriminator_optimizer, self._judged, unscoped("critic-adam", tensors))
         self.step = int(header["step"])
-        if self.settings.decoder_only or self.settings.encoder_only:
+        if self.settings.part != Part.BOTH:
             self._keep_averaged_part()
 
     def _keep_averaged_part(self) -> None:

@@ -38,6 +38,7 @@ from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder
 from arcmobile.posttrain.autoencoder_training import (
     AutoencoderSettings,
     AutoencoderTrainer,
+    Part,
     latent_figures,
 )
 from arcmobile.posttrain.embedded_model import one_channel_autoencoder
@@ -217,15 +218,9 @@ def main(
     bfloat16: Annotated[
         bool | None, typer.Option("--bfloat16/--float32", help="Precision of products.")
     ] = None,
-    decoder_only: Annotated[
-        bool | None,
-        typer.Option("--decoder-only", help="Leave the encoder and its latents as they are."),
-    ] = None,
-    encoder_only: Annotated[
-        bool | None,
-        typer.Option(
-            "--encoder-only/--all", help="Train the encoder alone, where latents are a code's."
-        ),
+    part: Annotated[
+        Part | None,
+        typer.Option(help="Train one part alone; the encoder, where latents are a code's."),
     ] = None,
     finest_units: Annotated[
         bool | None,
@@ -253,8 +248,7 @@ def main(
             "steps": steps,
             "batch": batch,
             "bfloat16": bfloat16,
-            "decoder_only": decoder_only,
-            "encoder_only": encoder_only,
+            "part": part,
             "finest_units": finest_units,
             "latent_noise": latent_noise,
             "adversarial_from": adversarial_from,

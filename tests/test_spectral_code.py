@@ -11,7 +11,7 @@ import torch
 from arcmobile.export.model.config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder_crops import Audio
 from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder, initial_tensors
-from arcmobile.posttrain.autoencoder_training import AutoencoderSettings, AutoencoderTrainer
+from arcmobile.posttrain.autoencoder_training import AutoencoderSettings, AutoencoderTrainer, Part
 from arcmobile.posttrain.cache_latents import load_encoder
 from arcmobile.posttrain.embedded_model import embedded_config, one_channel_autoencoder
 from arcmobile.posttrain.filterbanks import tone_multiples
@@ -136,14 +136,19 @@ def test_no_code_a_damaged_one_and_models_that_have_none(tmp_path: Path) -> None
     assert not has_spectral_code(embedded_config().autoencoder)  # it is two, side by side
 
 
-def test_the_encoder_can_be_trained_alone(code: SpectralCode) -> None:
-    chosen = AutoencoderSettings(steps=40, samples=SAMPLES, warmup=4, encoder_only=True)
+@pytest.mark.parametrize(("part", "loss"), [(Part.ENCODER, "imitation"), (Part.DECODER, "mel")])
+def test_a_part_can_be_trained_alone(code: SpectralCode, part: Part, loss: str) -> None:
+    chosen = AutoencoderSettings(steps=40, samples=SAMPLES, warmup=4, part=part)
     trainer = AutoencoderTrainer(micro_config(), chosen, code=code)
     before = {name: value.clone() for name, value in trainer.averaged_tensors().items()}
     batch = np.stack([chord(seed) for seed in range(4)])
-    losses = [trainer.train_step(batch)["imitation"] for _ in range(40)]
+    losses = [trainer.train_step(batch)[loss] for _ in range(40)]
     assert losses[-1] < 0.9 * losses[0]
     for name, tensor in trainer.averaged_tensors().items():
-        assert torch.equal(tensor, before[name]) == (".decoder." in name), name
-    with pytest.raises(InputError, match="encoder-only"):
+        assert torch.equal(tensor, before[name]) == (f".{part}." not in name), name
+
+
+def test_an_encoder_without_a_code_has_nothing_to_imitate() -> None:
+    chosen = AutoencoderSettings(part=Part.ENCODER)
+    with pytest.raises(InputError, match="--part encoder"):
         AutoencoderTrainer(micro_config(), chosen)
