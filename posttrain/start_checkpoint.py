@@ -2,8 +2,10 @@
 
 ``arcmobile posttrain start --autoencoder FOLDER --text FOLDER --out FOLDER``, with the folders of
 ``train_autoencoder`` (of one channel or of two) and ``train_text_encoder``. The latent scale found
-by the former goes into the config, so that the DiT sees latents of unit size. ``--generator
-CHECKPOINT`` takes a trained DiT instead, when the decoder went on being trained after it.
+by the former goes into the config, so that the DiT sees latents of unit size.
+
+With ``--generator CHECKPOINT`` in the place of ``--text``: that checkpoint with this autoencoder,
+which may go on being trained after the DiT as long as its latents stay what they are.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ from arcmobile.export.checkpoint import (
 )
 from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.export.staging import staged_folder
+from arcmobile.posttrain.checkpoint_folder import write_checkpoint
 from arcmobile.posttrain.embedded_model import embedded_model_config
 from arcmobile.posttrain.trainable_networks import initial_tensors
 from arcmobile.posttrain.trained_autoencoder import read_autoencoder
-from arcmobile.runtime.errors import ArcMobileError, CheckpointError
+from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError
 
 _READABLE = 0o644
 
@@ -42,7 +45,6 @@ def write_start(
     out: Path,
     *,
     seed: int = 0,
-    generator: Path | None = None,
 ) -> None:
     """Writes the checkpoint folder ``out``, which may replace an older one.
 
@@ -51,7 +53,6 @@ def write_start(
         autoencoder: folder with ``autoencoder.safetensors`` and ``autoencoder.json``.
         text: folder with ``text_encoder/``.
         seed: of the DiT's first values.
-        generator: checkpoint folder whose DiT and conditioners are taken instead.
 
     Raises CheckpointError where a part is missing or does not fit, OutputError for ``out``.
     """
@@ -69,8 +70,6 @@ def write_start(
         raise CheckpointError(
             f"{text_folder}: no text encoder that fits {autoencoder} ({error}); train one"
         ) from error
-    if generator:
-        started = _same_tensors(generator, started)
     with staged_folder(out, replaceable=MODEL_CONFIG) as folder:
         (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
         _save(folder / MODEL_FILES[0], {**started, **trained.tensors})
@@ -81,17 +80,23 @@ def write_start(
         _save(folder / TEXT_ENCODER_FOLDER / TEXT_FILES[0], text_tensors)
 
 
-def _same_tensors(generator: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    source = CheckpointFolder.open(generator).source
-    for name, like in wanted.items():
-        shape = source.shape(name)
-        if shape is None or math.prod(shape) != like.numel():
-            found = "missing" if shape is None else f"of shape {shape}"
-            raise CheckpointError(
-                f"--generator {generator}: {name} is {found}, not {tuple(like.shape)}; "
-                "choose a checkpoint of the embedded sizes"
-            )
-    return {name: source.read(name).float().view(like.shape) for name, like in wanted.items()}
+def write_with_autoencoder(
+    generator: Path, autoencoder: Path, out: Path, dtype: torch.dtype
+) -> None:
+    """Writes the checkpoint ``generator`` with the autoencoder of a training.
+
+    Raises CheckpointError where its sizes or its latents' scale are not those that the generator
+    was trained with, and what :func:`write_checkpoint` does.
+    """
+    trained, base = read_autoencoder(autoencoder), CheckpointFolder.open(generator)
+    scale = base.config.model.pretransform.scale
+    if trained.config != base.config.autoencoder or not math.isclose(trained.scale, scale):
+        raise CheckpointError(
+            f"--generator {generator}: was trained with latents of another autoencoder than "
+            f"{autoencoder} (scale {scale:g} there, {trained.scale:g} here); choose its own"
+        )
+    objective = base.config.model.diffusion.diffusion_objective
+    write_checkpoint(generator, out, trained.tensors, {}, dtype, objective=objective)
 
 
 def _save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -105,16 +110,28 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     autoencoder: Annotated[Path, typer.Option(help="Folder of train_autoencoder.")],
-    text: Annotated[Path, typer.Option(help="Folder of train_text_encoder, or a checkpoint.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
+    text: Annotated[
+        Path | None, typer.Option(help="Folder of train_text_encoder, or a checkpoint.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the DiT's first values.")] = 0,
     generator: Annotated[
-        Path | None, typer.Option(help="Checkpoint whose trained DiT is taken instead.")
+        Path | None,
+        typer.Option(help="Or a checkpoint that only gets another autoencoder."),
     ] = None,
+    half: Annotated[
+        bool, typer.Option(help="Write the checkpoint of --generator as float16.")
+    ] = False,
 ) -> None:
     """Put a trained autoencoder, a trained text encoder and an untrained DiT together."""
     try:
-        write_start(embedded_model_config(), autoencoder, text, out, seed=seed, generator=generator)
+        if generator and not text:
+            dtype = torch.float16 if half else torch.float32
+            write_with_autoencoder(generator, autoencoder, out, dtype)
+        elif text and not generator:
+            write_start(embedded_model_config(), autoencoder, text, out, seed=seed)
+        else:
+            raise InputError("give either --text or --generator")
     except ArcMobileError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -29,7 +29,7 @@ from arcmobile.posttrain.filterbanks import mel_spaced_pairs, spaced_tones
 from arcmobile.posttrain.flow_matching import FlowSettings, FlowTrainer
 from arcmobile.posttrain.latent_cache import CacheSettings, LatentBatch, LatentCache, cache_latents
 from arcmobile.posttrain.sound_folder import SoundFolder
-from arcmobile.posttrain.start_checkpoint import write_start
+from arcmobile.posttrain.start_checkpoint import write_start, write_with_autoencoder
 from arcmobile.posttrain.stereo_from_mono import stereo_config, stereo_tensors
 from arcmobile.posttrain.train_arc import base_generator, cached_batches
 from arcmobile.posttrain.trainable_networks import TrainableGenerator, initial_tensors
@@ -221,16 +221,22 @@ def test_trained_parts_make_a_checkpoint(base: CheckpointFolder, tmp_path: Path)
     assert all(torch.equal(stored[name], tensor) for name, tensor in trained.items())
 
 
-def test_a_trained_generator_is_taken_where_it_fits(base: CheckpointFolder, tmp_path: Path) -> None:
-    content, autoencoder, text = micro_parts(base, tmp_path)
-    out = tmp_path / "start"
-    write_start(content, autoencoder, text, out, generator=base.path)
+def test_a_generator_gets_the_autoencoder_of_its_latents(
+    base: CheckpointFolder, tmp_path: Path
+) -> None:
+    _, autoencoder, _ = micro_parts(base, tmp_path)
+    out = tmp_path / "joined"
+    with pytest.raises(CheckpointError, match=r"--generator .*scale"):
+        write_with_autoencoder(base.path, autoencoder, out, torch.float32)
+
+    summary = json.loads((autoencoder / "autoencoder.json").read_text())
+    summary["latents"]["scale"] = base.config.model.pretransform.scale
+    (autoencoder / "autoencoder.json").write_text(json.dumps(summary))
+    write_with_autoencoder(base.path, autoencoder, out, torch.float32)
     stored, theirs = (load_file(path / "model.safetensors") for path in (out, base.path))
+    trained = autoencoder_start(base.config.autoencoder, 0)
     for name, tensor in stored.items():
-        assert name.startswith("pretransform.") or torch.equal(tensor, theirs[name]), name
-    content["model"]["diffusion"]["config"]["depth"] += 1
-    with pytest.raises(CheckpointError, match=r"--generator .*missing"):
-        write_start(content, autoencoder, text, out, generator=base.path)
+        assert torch.equal(tensor, trained[name] if name in trained else theirs[name]), name
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:
