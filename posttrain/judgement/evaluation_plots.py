@@ -1,9 +1,10 @@
-"""Plots of an evaluation: adherence with intervals, classes, likeness. Drawn without a display."""
+"""Plots of an evaluation: adherence with intervals, classes, likeness, a few sounds; no display."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,11 +12,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from arcmobile.posttrain.judgement.adherence import MEASURES
-from arcmobile.posttrain.judgement.evaluation import RowResult
+from arcmobile.posttrain.judgement.evaluation import Evaluation, RowResult
 from arcmobile.posttrain.judgement.sound_classifier import NAMES
+from arcmobile.posttrain.judgement.spectrogram import spectrogram
 
 _CEILING, _MODEL = "#a3a49f", "#3568b8"
 _DOTS_PER_INCH = 130
+_SHOWN_ROWS = 3  # of models, next to the drawn sound
+_BANDS, _COLUMNS = 96, 320
+_CAPTION_LETTERS = 26
 
 
 def _saved(figure: Figure, path: Path) -> None:
@@ -98,4 +103,29 @@ def plot_likeness(results: Sequence[RowResult], path: Path) -> None:
     for axes in (near, varied):
         axes.grid(axis="x", alpha=0.25)
         _plain(axes)
+    _saved(figure, path)
+
+
+def plot_sounds(evaluation: Evaluation, results: Sequence[RowResult], path: Path) -> None:
+    """Spectrograms of the examples, up to 22 kHz: drawn, and by the first few models."""
+    models = [result for result in results if not result.row.ceiling][:_SHOWN_ROWS]
+    columns = [("drawn", evaluation.drawn_examples)]
+    columns += [(result.row.name, list(result.examples)) for result in models]
+    count = len(evaluation.examples)
+    figure = Figure(figsize=(2.6 * len(columns), 0.4 + 1.1 * count), layout="constrained")
+    panels = figure.subplots(count, len(columns), squeeze=False)
+    for column, (name, sounds) in enumerate(columns):
+        panels[0, column].set_title(name, fontsize=9)
+        for line, audio in enumerate(sounds):
+            axes = panels[line, column]
+            picture = spectrogram(audio, _BANDS, _COLUMNS)
+            axes.imshow(picture, cmap="magma", vmin=0, vmax=1, aspect="auto")
+            axes.set_xticks([])
+            axes.set_yticks([])
+    for line, place in enumerate(evaluation.examples):
+        prompt = evaluation.prompts[place]
+        caption = fill(f"{prompt.caption}, {prompt.seconds:.1f} s", _CAPTION_LETTERS)
+        panels[line, 0].set_ylabel(
+            caption, fontsize=7, rotation=0, ha="right", va="center", multialignment="left"
+        )
     _saved(figure, path)

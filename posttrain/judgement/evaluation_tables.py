@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from arcmobile.posttrain.judgement.adherence import MEASURES, Tally
 from arcmobile.posttrain.judgement.evaluation import Evaluation, RowResult
 
+_SOUNDS = """
+## A few of the sounds
+
+![Spectrograms of drawn and made sounds](sounds.png)
+"""
 _HEADINGS = {"class": "right sound", "all": "everything right"}
 
 
@@ -93,7 +98,7 @@ open. Time is that of this machine, for all sounds, loading included.
 {likeness_table(results)}
 
 ![Likeness and diversity](likeness.png)
-"""
+{_SOUNDS if evaluation.examples else ""}"""
 
 
 def _confusions(result: RowResult) -> list[str]:

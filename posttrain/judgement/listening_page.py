@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib import colormaps
 from matplotlib.image import imsave
 
@@ -21,16 +20,14 @@ from arcmobile.posttrain.judgement.adherence import Verdict
 from arcmobile.posttrain.judgement.evaluation import Evaluation, RowResult
 from arcmobile.posttrain.judgement.evaluation_tables import diversity_text, percent
 from arcmobile.posttrain.judgement.held_out_prompts import Prompt
+from arcmobile.posttrain.judgement.spectrogram import spectrogram
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
-from arcmobile.posttrain.spectral_losses import LogMel
 from arcmobile.runtime.audio import write_audio
 from arcmobile.runtime.output_file import write_text_file
 
 PAGE = "index.html"
 _SOUNDS = "sounds"
 _WIDTH, _HEIGHT = 320, 96
-_RANGE_NEPERS = 70 / 20 * np.log(10)
-_THUMBNAIL_FFT = 1024
 
 Audio = npt.NDArray[np.float32]
 
@@ -178,17 +175,11 @@ def _summary(results: Sequence[RowResult]) -> str:
 
 
 def write_thumbnail(path: Path, audio: Audio) -> None:
-    """The log-mel spectrogram of (2, samples) as a small picture, low at the bottom."""
-    mel = LogMel(MODEL_SAMPLE_RATE, _HEIGHT, _THUMBNAIL_FFT)
-    with torch.inference_mode():
-        bands = mel(torch.from_numpy(audio)[None])[0].amax(0).numpy()
-    columns = np.linspace(0, bands.shape[1] - 1, _WIDTH).round().astype(int)
-    under = bands[::-1, columns] - max(float(bands.max()), -2.0)
-    levels = np.clip(1 + under / _RANGE_NEPERS, 0, 1)
+    """The spectrogram of (2, samples) as a small picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial.png")
     try:
-        imsave(partial, colormaps["magma"](levels))
+        imsave(partial, colormaps["magma"](spectrogram(audio, _HEIGHT, _WIDTH)))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

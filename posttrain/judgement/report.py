@@ -14,6 +14,7 @@ from arcmobile.posttrain.judgement.evaluation_plots import (
     plot_adherence,
     plot_classes,
     plot_likeness,
+    plot_sounds,
 )
 from arcmobile.posttrain.judgement.evaluation_tables import evaluation_text
 from arcmobile.posttrain.judgement.listening_page import write_page
@@ -49,5 +50,7 @@ def write_report(
     plot_adherence(results, folder / "adherence.png")
     plot_classes(results, folder / "classes.png")
     plot_likeness(results, folder / "likeness.png")
+    if evaluation.examples:
+        plot_sounds(evaluation, results, folder / "sounds.png")
     write_text_file(folder / TEXT, evaluation_text(evaluation, results), option="--out")
     write_page(folder, evaluation, results)
