@@ -14,10 +14,9 @@ A file ``STOP`` put into the folder ends the training after the running step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
@@ -118,18 +117,21 @@ def train(
 
 
 def resumed(
-    base: CheckpointFolder, out: Path, *, steps: int | None, device: str, compiled: bool = False
+    base: CheckpointFolder,
+    out: Path,
+    changed: Mapping[str, Any],
+    *,
+    device: str,
+    compiled: bool = False,
 ) -> ArcTrainer:
-    """The trainer of the state in a folder, with its settings; ``steps`` may lengthen it."""
+    """The trainer of the state in a folder, with its settings but for those ``changed``."""
     if not (out / STATE).is_file():
         raise InputError(f"--resume: {out} holds no {STATE}; start without it")
     tensors, header = read_tensors(out / STATE)
     if header.get("base") != base.digest():
         raise InputError(f"--base {base.path}: {out} was trained from another checkpoint")
     try:
-        settings = ArcSettings(**header["settings"])
-        if steps is not None:
-            settings = replace(settings, steps=steps)
+        settings = ArcSettings(**{**header["settings"], **changed})
         trainer = ArcTrainer(
             base_generator(base), settings, device=device, base=base.digest(), compiled=compiled
         )
@@ -142,16 +144,25 @@ def resumed(
     return trainer
 
 
+_SETTINGS = {
+    **{name: name for name in ("steps", "batch", "contrastive", "flow", "penalty", "average")},
+    **{name: name for name in ("seed", "bfloat16", "discriminator_rate")},
+    "rate": "generator_rate",
+    "renoise": "renoise_mean",
+}
+"""Which setting an option sets."""
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def main(
+    context: typer.Context,
     base: Annotated[Path, typer.Option(help="Checkpoint folder of a flow model.")],
     latents: Annotated[Path, typer.Option(help="Folder of cached latents.")],
     out: Annotated[Path, typer.Option(help="Folder of this training.")],
     hours: Annotated[float, typer.Option(min=0, help="Longest time to train for.")] = 2.0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps to train for.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps to train for.")] = ArcSettings.steps,
     batch: Annotated[int, typer.Option(min=2)] = ArcSettings.batch,
     rate: Annotated[
         float, typer.Option(min=0, help="Learning rate of the generator.")
@@ -193,32 +204,25 @@ def main(
 ) -> None:
     """Post-train a flow model; see the module's text for what is written.
 
-    With --resume the settings are those the training began with.
+    With --resume the settings are those the training began with, but for options that are given:
+    a smaller --rate, say, for the end.
     """
     torch.set_num_threads(threads)
     try:
         folder = CheckpointFolder.open(base)
+        chosen = {
+            setting: context.params[option]
+            for option, setting in _SETTINGS.items()
+            if (source := context.get_parameter_source(option)) and source.name == "COMMANDLINE"
+        }
         if resume:
-            trainer = resumed(folder, out, steps=steps, device=device, compiled=compiled)
+            trainer = resumed(folder, out, chosen, device=device, compiled=compiled)
         else:
             if (out / STATE).exists():
                 raise InputError(f"--out {out}: holds a training; add --resume or remove it")
-            settings = ArcSettings(
-                seed=seed,
-                steps=steps or ArcSettings.steps,
-                batch=batch,
-                generator_rate=rate,
-                discriminator_rate=discriminator_rate,
-                contrastive=contrastive,
-                flow=flow,
-                penalty=penalty,
-                renoise_mean=renoise,
-                average=average,
-                bfloat16=bfloat16,
-            )
             trainer = ArcTrainer(
                 base_generator(folder),
-                settings,
+                ArcSettings(**chosen),
                 device=device,
                 base=folder.digest(),
                 compiled=compiled,

@@ -9,6 +9,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -376,7 +377,7 @@ def test_training_writes_and_goes_on(base: CheckpointFolder, tmp_path: Path) -> 
     chosen = settings(batch=4, steps=2)
     trainer = ArcTrainer(base_generator(base), chosen, base=base.digest())
     train(trainer, base, batches(base, 4), tmp_path, seconds=60, rhythm=rhythm)
-    longer = resumed(base, tmp_path, steps=4, device="cpu")
+    longer = resumed(base, tmp_path, {"steps": 4}, device="cpu")
     assert longer.step == 2
     train(longer, base, batches(base, 4), tmp_path, seconds=60, rhythm=rhythm)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -386,7 +387,26 @@ def test_training_writes_and_goes_on(base: CheckpointFolder, tmp_path: Path) -> 
     require_sound(written)
     assert written.digest() != base.digest()
     with pytest.raises(InputError, match="another checkpoint"):
-        resumed(written, tmp_path, steps=None, device="cpu")
+        resumed(written, tmp_path, {}, device="cpu")
+
+
+def test_a_resumed_command_keeps_the_settings_that_are_not_given(
+    base: CheckpointFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = settings(batch=4, steps=2, generator_rate=3e-5, flow=0.25)
+    trainer = ArcTrainer(base_generator(base), kept, base=base.digest())
+    rhythm = Rhythm(report_every=2, save_every=2, judge_every=100)
+    train(trainer, base, batches(base, 4), tmp_path, seconds=60, rhythm=rhythm)
+    seen: list[ArcSettings] = []
+
+    def noted(*arguments: Any, **keywords: Any) -> ArcTrainer:
+        seen.append(resumed(*arguments, **keywords).settings)
+        raise InputError("noted")
+
+    monkeypatch.setattr(train_arc, "resumed", noted)
+    given = ["--base", str(base.path), "--latents", str(tmp_path), "--out", str(tmp_path)]
+    CliRunner().invoke(train_arc.app, [*given, "--resume", "--steps", "9", "--rate", "1e-05"])
+    assert seen == [replace(kept, steps=9, generator_rate=1e-5)]
 
 
 def test_the_command_names_what_is_wrong(base: CheckpointFolder, tmp_path: Path) -> None:
