@@ -284,7 +284,8 @@ def test_board_is_clean_when_a_run_is_broken_off(
     with pytest.raises(expected) as caught, target:  # noqa: PT012 (the block is the run)
         target.prepare(bundle)
         if how == "interrupted":
-            once_it_hangs(board, lambda: os.kill(os.getpid(), signal.SIGINT))
+            waiting = threading.get_ident()  # not just any thread, or it would go on waiting
+            once_it_hangs(board, lambda: signal.pthread_kill(waiting, signal.SIGINT))
         elif how == "line cut":
             assert target._guard is not None
             once_it_hangs(board, target._guard.kill)
