@@ -151,10 +151,10 @@ class AutoencoderTrainer:
             if code is None:
                 raise InputError("--part encoder: this autoencoder has no spectral code to imitate")
             self.autoencoder.decoder.requires_grad_(False)
+        elif settings.part == Part.DECODER:
+            self.autoencoder.encoder.requires_grad_(False)
         if not settings.finest_units:
             self.autoencoder.bypass_finest_units()
-        if settings.part == Part.DECODER:
-            self.autoencoder.encoder.requires_grad_(False)
         self.averaged = {name: value.detach().clone() for name, value in self._named.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)

@@ -70,17 +70,32 @@ def write_checkpoint(
     config = _config(base_folder / MODEL_CONFIG, objective)
     with staged_folder(out, replaceable=MODEL_CONFIG) as folder:
         require_space(out, sum(t.nbytes for part in (model, text) for t in part.values()))
-        (folder / MODEL_CONFIG).write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
-        _save(folder / MODEL_FILES[0], model)
-        (folder / TEXT_ENCODER_FOLDER).mkdir()
-        for path in sorted(base.text_encoder.iterdir()):
-            if path.is_file() and path.name not in TEXT_FILES:
-                shutil.copyfile(path, folder / TEXT_ENCODER_FOLDER / path.name)
-        if text:
-            _save(folder / TEXT_ENCODER_FOLDER / TEXT_FILES[0], text)
+        write_parts(folder, config, model, base.text_encoder, text)
         for pattern in _LICENCES:
             for path in sorted(base_folder.glob(pattern)):
                 shutil.copyfile(path, folder / path.name)
+
+
+def write_parts(
+    folder: Path,
+    config: Mapping[str, Any],
+    model: Mapping[str, Tensor],
+    text_encoder: Path,
+    text: Mapping[str, Tensor],
+) -> None:
+    """Fills an empty folder: `model_config.json`, the tensors, and the text encoder's own files.
+
+    ``text_encoder`` is where config and tokenizer are copied from; ``text`` may be empty, where
+    the model's file holds it.
+    """
+    (folder / MODEL_CONFIG).write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
+    _save(folder / MODEL_FILES[0], model)
+    (folder / TEXT_ENCODER_FOLDER).mkdir()
+    for path in sorted(text_encoder.iterdir()):
+        if path.is_file() and path.name not in TEXT_FILES:
+            shutil.copyfile(path, folder / TEXT_ENCODER_FOLDER / path.name)
+    if text:
+        _save(folder / TEXT_ENCODER_FOLDER / TEXT_FILES[0], text)
 
 
 def _merged(
@@ -117,5 +132,5 @@ def _config(path: Path, objective: str) -> dict[str, Any]:
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file(dict(tensors), path, metadata={"format": "pt"})
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"format": "pt"})
     path.chmod(_READABLE)  # safetensors leaves it to its owner alone

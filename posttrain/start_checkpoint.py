@@ -12,30 +12,26 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from arcmobile.export.checkpoint import (
     MODEL_CONFIG,
-    MODEL_FILES,
     TEXT_ENCODER_FOLDER,
     TEXT_FILES,
     CheckpointFolder,
 )
 from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.export.staging import staged_folder
-from arcmobile.posttrain.checkpoint_folder import write_checkpoint
+from arcmobile.posttrain.checkpoint_folder import write_checkpoint, write_parts
 from arcmobile.posttrain.embedded_model import embedded_model_config
 from arcmobile.posttrain.trainable_networks import initial_tensors
 from arcmobile.posttrain.trained_autoencoder import read_autoencoder
 from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError
-
-_READABLE = 0o644
 
 
 def write_start(
@@ -71,13 +67,7 @@ def write_start(
             f"{text_folder}: no text encoder that fits {autoencoder} ({error}); train one"
         ) from error
     with staged_folder(out, replaceable=MODEL_CONFIG) as folder:
-        (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
-        _save(folder / MODEL_FILES[0], {**started, **trained.tensors})
-        (folder / TEXT_ENCODER_FOLDER).mkdir()
-        for path in sorted(text_folder.iterdir()):
-            if path.is_file() and path.name not in TEXT_FILES:
-                shutil.copyfile(path, folder / TEXT_ENCODER_FOLDER / path.name)
-        _save(folder / TEXT_ENCODER_FOLDER / TEXT_FILES[0], text_tensors)
+        write_parts(folder, content, {**started, **trained.tensors}, text_folder, text_tensors)
 
 
 def write_with_autoencoder(
@@ -97,11 +87,6 @@ def write_with_autoencoder(
         )
     objective = base.config.model.diffusion.diffusion_objective
     write_checkpoint(generator, out, trained.tensors, {}, dtype, objective=objective)
-
-
-def _save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"format": "pt"})
-    path.chmod(_READABLE)  # safetensors leaves it to its owner alone
 
 
 app = typer.Typer(add_completion=False)

@@ -28,6 +28,7 @@ from arcmobile.export.manifest import folder_tokenizer
 from arcmobile.export.model.weights import TensorSource
 from arcmobile.posttrain.arc_training import ArcBatch, ArcSettings, ArcTrainer
 from arcmobile.posttrain.checkpoint_folder import write_checkpoint
+from arcmobile.posttrain.given_settings import given_settings
 from arcmobile.posttrain.latent_cache import LatentBatch, LatentCache
 from arcmobile.posttrain.trainable_networks import TrainableGenerator
 from arcmobile.posttrain.training_loop import METRICS, STATE, Rhythm, run_training
@@ -144,14 +145,6 @@ def resumed(
     return trainer
 
 
-_SETTINGS = {
-    **{name: name for name in ("steps", "batch", "contrastive", "flow", "penalty", "average")},
-    **{name: name for name in ("seed", "bfloat16", "discriminator_rate")},
-    "rate": "generator_rate",
-    "renoise": "renoise_mean",
-}
-"""Which setting an option sets."""
-
 app = typer.Typer(add_completion=False)
 
 
@@ -164,8 +157,8 @@ def main(
     hours: Annotated[float, typer.Option(min=0, help="Longest time to train for.")] = 2.0,
     steps: Annotated[int, typer.Option(min=1, help="Steps to train for.")] = ArcSettings.steps,
     batch: Annotated[int, typer.Option(min=2)] = ArcSettings.batch,
-    rate: Annotated[
-        float, typer.Option(min=0, help="Learning rate of the generator.")
+    generator_rate: Annotated[
+        float, typer.Option("--rate", min=0, help="Learning rate of the generator.")
     ] = ArcSettings.generator_rate,
     discriminator_rate: Annotated[
         float, typer.Option(min=0, help="Learning rate of the discriminator.")
@@ -179,7 +172,7 @@ def main(
     penalty: Annotated[
         float, typer.Option(min=0, help="Weight of the discriminator's smoothness penalty.")
     ] = ArcSettings.penalty,
-    renoise: Annotated[
+    renoise_mean: Annotated[
         float,
         typer.Option(
             "--renoise-mean",
@@ -210,19 +203,15 @@ def main(
     torch.set_num_threads(threads)
     try:
         folder = CheckpointFolder.open(base)
-        chosen = {
-            setting: context.params[option]
-            for option, setting in _SETTINGS.items()
-            if (source := context.get_parameter_source(option)) and source.name == "COMMANDLINE"
-        }
+        given = given_settings(context, ArcSettings)
         if resume:
-            trainer = resumed(folder, out, chosen, device=device, compiled=compiled)
+            trainer = resumed(folder, out, given, device=device, compiled=compiled)
         else:
             if (out / STATE).exists():
                 raise InputError(f"--out {out}: holds a training; add --resume or remove it")
             trainer = ArcTrainer(
                 base_generator(folder),
-                ArcSettings(**chosen),
+                ArcSettings(**given),
                 device=device,
                 base=folder.digest(),
                 compiled=compiled,

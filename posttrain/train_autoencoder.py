@@ -42,6 +42,7 @@ from arcmobile.posttrain.autoencoder_training import (
     latent_figures,
 )
 from arcmobile.posttrain.embedded_model import one_channel_autoencoder
+from arcmobile.posttrain.given_settings import given_settings
 from arcmobile.posttrain.reconstruction import figures, reconstruct_all, write_examples
 from arcmobile.posttrain.sounds import draw
 from arcmobile.posttrain.spectral_code import SpectralCode, fit_spectral_code, has_spectral_code
@@ -203,35 +204,38 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of this training.")],
     hours: Annotated[float, typer.Option(min=0, help="Longest time to train for.")] = 2.0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps until the rate is low.")] = None,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Steps until the rate is low.")
+    ] = AutoencoderSettings.steps,
     config: Annotated[
         Path | None,
         typer.Option(help="model_config.json. Default: one channel of the embedded model."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = AutoencoderSettings.seed,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1)] = 2,
     resume: Annotated[bool, typer.Option(help="Go on from the state in the folder.")] = False,
-    batch: Annotated[int | None, typer.Option(min=1, help="Crops per step.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Crops per step.")] = AutoencoderSettings.batch,
     bfloat16: Annotated[
-        bool | None, typer.Option("--bfloat16/--float32", help="Precision of products.")
-    ] = None,
+        bool, typer.Option("--bfloat16/--float32", help="Precision of products.")
+    ] = AutoencoderSettings.bfloat16,
     part: Annotated[
-        Part | None,
+        Part,
         typer.Option(help="Train one part alone; the encoder, where latents are a code's."),
-    ] = None,
+    ] = AutoencoderSettings.part,
     finest_units: Annotated[
-        bool | None,
+        bool,
         typer.Option(help="Train the residual units at the full rate: most of a step's time."),
-    ] = None,
+    ] = AutoencoderSettings.finest_units,
     latent_noise: Annotated[
-        float | None, typer.Option(min=0, help="Noise on latents, for a forgiving decoder.")
-    ] = None,
+        float, typer.Option(min=0, help="Noise on latents, for a forgiving decoder.")
+    ] = AutoencoderSettings.latent_noise,
     adversarial_from: Annotated[
-        float | None, typer.Option(min=0, max=1, help="When the discriminator comes in.")
-    ] = None,
+        float, typer.Option(min=0, max=1, help="When the discriminator comes in.")
+    ] = AutoencoderSettings.adversarial_from,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any other setting, as name=number, e.g. logarithm=0.2."),
@@ -244,23 +248,14 @@ def main(
     torch.set_num_threads(threads)
     try:
         network = load_model_config(config).autoencoder if config else one_channel_autoencoder()
-        given: dict[str, Any] = {
-            "steps": steps,
-            "batch": batch,
-            "bfloat16": bfloat16,
-            "part": part,
-            "finest_units": finest_units,
-            "latent_noise": latent_noise,
-            "adversarial_from": adversarial_from,
-        }
-        changed = {name: value for name, value in given.items() if value is not None}
-        changed |= dict(_setting(text) for text in settings or [])
+        given = given_settings(context, AutoencoderSettings)
+        given |= dict(_setting(text) for text in settings or [])
         if resume:
-            trainer = resumed(network, out, changed, device=device, compiled=compiled)
+            trainer = resumed(network, out, given, device=device, compiled=compiled)
         else:
             if (out / STATE).exists():
                 raise InputError(f"--out {out}: holds a training; add --resume or remove it")
-            chosen = AutoencoderSettings(seed=seed, **changed)
+            chosen = AutoencoderSettings(**given)
             code = spectral_code(network, out)
             trainer = AutoencoderTrainer(
                 network, chosen, code=code, device=device, compiled=compiled

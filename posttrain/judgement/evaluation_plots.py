@@ -19,7 +19,6 @@ from arcmobile.posttrain.judgement.spectrogram import spectrogram
 _CEILING, _MODEL = "#a3a49f", "#3568b8"
 _DOTS_PER_INCH = 130
 _SHOWN_ROWS = 3  # of models, next to the drawn sound
-_BANDS, _COLUMNS = 96, 320
 _CAPTION_LETTERS = 26
 
 
@@ -118,8 +117,7 @@ def plot_sounds(evaluation: Evaluation, results: Sequence[RowResult], path: Path
         panels[0, column].set_title(name, fontsize=9)
         for line, audio in enumerate(sounds):
             axes = panels[line, column]
-            picture = spectrogram(audio, _BANDS, _COLUMNS)
-            axes.imshow(picture, cmap="magma", vmin=0, vmax=1, aspect="auto")
+            axes.imshow(spectrogram(audio), cmap="magma", vmin=0, vmax=1, aspect="auto")
             axes.set_xticks([])
             axes.set_yticks([])
     for line, place in enumerate(evaluation.examples):

@@ -20,14 +20,13 @@ from arcmobile.posttrain.judgement.adherence import Verdict
 from arcmobile.posttrain.judgement.evaluation import Evaluation, RowResult
 from arcmobile.posttrain.judgement.evaluation_tables import diversity_text, percent
 from arcmobile.posttrain.judgement.held_out_prompts import Prompt
-from arcmobile.posttrain.judgement.spectrogram import spectrogram
+from arcmobile.posttrain.judgement.spectrogram import BANDS, COLUMNS, spectrogram
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 from arcmobile.runtime.audio import write_audio
 from arcmobile.runtime.output_file import write_text_file
 
 PAGE = "index.html"
 _SOUNDS = "sounds"
-_WIDTH, _HEIGHT = 320, 96
 
 Audio = npt.NDArray[np.float32]
 
@@ -99,7 +98,7 @@ def _card(
     real_note = "<span>the sound that the caption describes</span>"
     note = real_note if verdict is None else _verdict(verdict)
     return f"""<figure{real}>
-<img src="{stem}.png" alt="spectrogram" width="{_WIDTH}" height="{_HEIGHT}" loading="lazy">
+<img src="{stem}.png" alt="spectrogram" width="{COLUMNS}" height="{BANDS}" loading="lazy">
 <figcaption><b>{escape(name)}</b>{note}</figcaption>
 <audio controls preload="none" src="{stem}.flac"></audio>
 </figure>"""
@@ -179,7 +178,7 @@ def write_thumbnail(path: Path, audio: Audio) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial.png")
     try:
-        imsave(partial, colormaps["magma"](spectrogram(audio, _HEIGHT, _WIDTH)))
+        imsave(partial, colormaps["magma"](spectrogram(audio)))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

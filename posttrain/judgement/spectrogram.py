@@ -9,21 +9,22 @@ import torch
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 from arcmobile.posttrain.spectral_losses import LogMel
 
+BANDS, COLUMNS = 96, 320
+"""Size of a picture."""
+
 _FFT = 1024
 _RANGE_NEPERS = 70 / 20 * np.log(10)
 _QUIETEST_PEAK = -2.0  # nepers; a sound below it is dark as a whole
 
 
-def spectrogram(
-    audio: npt.NDArray[np.float32], bands: int, columns: int
-) -> npt.NDArray[np.float64]:
-    """(2, samples) -> (bands, columns), the louder channel, low at the bottom.
+def spectrogram(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """(2, samples) -> (BANDS, COLUMNS), the louder channel, low at the bottom.
 
     1 is the loudest place, 0 what lies 70 dB below it.
     """
-    mel = LogMel(MODEL_SAMPLE_RATE, bands, _FFT)
+    mel = LogMel(MODEL_SAMPLE_RATE, BANDS, _FFT)
     with torch.inference_mode():
         nepers = mel(torch.from_numpy(audio)[None])[0].amax(0).numpy()
-    chosen = np.linspace(0, nepers.shape[1] - 1, columns).round().astype(int)
+    chosen = np.linspace(0, nepers.shape[1] - 1, COLUMNS).round().astype(int)
     under = nepers[::-1, chosen] - max(float(nepers.max()), _QUIETEST_PEAK)
     return np.clip(1 + under / _RANGE_NEPERS, 0, 1)
