@@ -7,13 +7,14 @@ the tokenizer length. See :mod:`arcmobile.runtime.tensors` for the names.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from arcmobile.runtime import tensors
+from arcmobile.runtime import bounds, tensors
 
 SCHEMA_VERSION: Final = 2
 KNOWN_SCHEMA_VERSIONS = (2,)
@@ -33,8 +34,13 @@ def _plain_file_name(name: str) -> str:
 
 
 FileName = Annotated[str, AfterValidator(_plain_file_name)]
+Version = Annotated[str, Field(pattern=r"^[0-9]{1,4}(\.[0-9]{1,4}){1,2}$")]
+Objective = Literal["rf_denoiser", "rectified_flow"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Size = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=bounds.TENSOR_ELEMENTS)]
+Frames = Annotated[int, Field(ge=1, le=bounds.FRAMES)]
+Context = Annotated[int, Field(ge=0, le=bounds.FRAMES)]
+TokenId = Annotated[int, Field(ge=0, le=bounds.TOKEN_ID)]
 
 
 class _Record(BaseModel):
@@ -56,6 +62,12 @@ class TensorSpec(_Record):
     name: str
     shape: tuple[Size, ...]
     dtype: Literal["float32", "int32"]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if math.prod(self.shape) > bounds.TENSOR_ELEMENTS:
+            raise ValueError(f"shape {self.shape} is larger than {bounds.TENSOR_ELEMENTS} values")
+        return self
 
 
 Arithmetic = Literal["int8", "fp16", "fp32"]
@@ -99,7 +111,7 @@ class Entry(_Record):
     """
 
     name: str
-    frames: int | None = Field(default=None, ge=1)
+    frames: Frames | None = None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     work: Work | None = None
@@ -145,10 +157,10 @@ class Component(FileRecord):
 
 
 class AudioFormat(_Record):
-    sample_rate: int = Field(ge=1)  # Hz
-    channels: int = Field(ge=1)
-    samples_per_frame: int = Field(ge=1)
-    latent_channels: int = Field(ge=1)
+    sample_rate: int = Field(ge=1, le=bounds.SAMPLE_RATE)  # Hz
+    channels: int = Field(ge=1, le=bounds.CHANNELS)
+    samples_per_frame: int = Field(ge=1, le=bounds.SAMPLES_PER_FRAME)
+    latent_channels: int = Field(ge=1, le=bounds.LATENT_CHANNELS)
 
 
 class NumberInput(_Record):
@@ -167,9 +179,9 @@ class Tokenizer(_Record):
 
     kind: Literal["t5-unigram"]
     files: tuple[FileRecord, ...] = Field(min_length=1)
-    max_length: int = Field(ge=1)
-    pad_id: int
-    eos_id: int
+    max_length: int = Field(ge=1, le=bounds.TOKENS)
+    pad_id: TokenId
+    eos_id: TokenId
 
     @model_validator(mode="after")
     def _has_tokenizer_json(self) -> Self:
@@ -187,7 +199,7 @@ class Schedule(_Record):
     kind: Literal["logsnr-pingpong"]
     logsnr_start: float
     logsnr_end: float
-    default_steps: int = Field(ge=1)
+    default_steps: int = Field(ge=1, le=bounds.STEPS)
 
 
 class DecoderPart(_Record):
@@ -198,15 +210,15 @@ class DecoderPart(_Record):
     """
 
     component: str
-    frames_per_latent: int = Field(ge=1)
-    context_frames: int = Field(ge=0)
+    frames_per_latent: Frames
+    context_frames: Context
 
 
 class Windowing(_Record):
     """Decoding and encoding by windows: the decoder's parts in order, and the encoder's context."""
 
     decoder: tuple[DecoderPart, ...] = Field(min_length=1)
-    encoder_context_frames: int = Field(ge=0)
+    encoder_context_frames: Context
 
 
 class Provenance(_Record):
@@ -216,13 +228,25 @@ class Provenance(_Record):
 
 
 class Manifest(_Record):
+    """A whole manifest; see the module.
+
+    ``minimum_runtime`` is the oldest release of the backend's runtime that computes the programs
+    as they were checked at export, such as ``1.3.0``; bundles of older exports do not say.
+    ``objective`` is what the model was trained for: ``rf_denoiser`` samples in few steps,
+    ``rectified_flow`` is a base model that needs many steps and guidance.
+    """
+
     schema_version: Literal[2]
     model_id: str
     license_notice: str
     recipe: str
     backend: str
+    minimum_runtime: Version | None = None
+    objective: Objective | None = None
     audio: AudioFormat
-    frame_counts: tuple[Size, ...] = Field(min_length=1)  # latent lengths the DiT was exported for
+    frame_counts: tuple[Frames, ...] = Field(
+        min_length=1
+    )  # latent lengths the DiT was exported for
     numbers: tuple[NumberInput, ...]
     tokenizer: Tokenizer
     schedule: Schedule

@@ -71,6 +71,7 @@ private fun readFields(root: ManifestField): Manifest {
             "frame_counts", "numbers", "tokenizer", "schedule", "noise", "windowing",
             "components", "provenance",
         ),
+        optional = listOf("minimum_runtime", "objective"),
     )
     return Manifest(
         modelId = fields["model_id"].text(),
