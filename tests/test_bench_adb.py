@@ -10,9 +10,10 @@ import pytest
 import stand_ins
 from stand_ins import ODD_PROMPT, REQUEST, Dists, eventually, refused, run_once
 
-from arcmobile.bench.targets.adb import AdbTarget
+from arcmobile.bench.targets.adb import AdbTarget, Attached, choose_device, parse_devices
 from arcmobile.bench.targets.base import TargetOptions
 from arcmobile.runtime.bundle import Bundle
+from arcmobile.runtime.errors import TargetError
 
 SERIAL = adb_stand_in.SERIAL
 
@@ -167,3 +168,41 @@ def test_a_server_that_was_started_for_us_is_stopped(
     phone.set("no_server", "")
     refused(AdbTarget(options), bundle, "no device")
     assert phone.commands == [["devices", "-l"], ["kill-server"]]
+
+
+LISTED = (
+    # By mDNS, with the space that a second phone of a name gets; then a row of states in words.
+    ("adb-77K9 (3)._adb-tls-connect._tcp device product:akita model:Pixel_8a transport_id:12",
+     Attached("adb-77K9 (3)._adb-tls-connect._tcp", "device", "Pixel_8a")),
+    ("(no serial number)     no permissions (user in plugdev group; are your udev rules wrong?); "
+     "see [http://developer.android.com/tools/device.html] usb:1-4 transport_id:2",
+     Attached("(no serial number)", "no permissions", "")),
+    ("192.168.1.7:5555       offline transport_id:3", Attached("192.168.1.7:5555", "offline", "")),
+    ("my old device          unauthorized usb:2-1 transport_id:4",
+     Attached("my old device", "unauthorized", "")),
+    ("device                 recovery usb:1-1.2 product:x model:y device:z transport_id:5",
+     Attached("device", "recovery", "y")),
+    ("ABC\tsideload", Attached("ABC", "sideload", "")),
+    ("ABC\tno permissions", Attached("ABC", "no permissions", "")),
+    ("ABC\thibernating", Attached("ABC", "hibernating", "")),
+    ("R58 device product:a b model:SM_A536B device:a53 transport_id:6",
+     Attached("R58", "device", "SM_A536B")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n"])
+def test_lines_of_adb_devices(end: str) -> None:
+    said = ["* daemon not running; starting now at tcp:5037", "* daemon started successfully"]
+    said += ["List of devices attached", *(line for line, _ in LISTED), "", ""]
+    assert parse_devices(end.join(said)) == [device for _, device in LISTED]
+
+
+def test_a_serial_with_a_space_is_chosen_and_one_that_two_have_is_not() -> None:
+    attached = [device for _, device in LISTED]
+    assert choose_device(attached, LISTED[0][1].serial) == LISTED[0][1]
+    with pytest.raises(TargetError, match="unplug all but one"):
+        choose_device([LISTED[0][1]] * 2, LISTED[0][1].serial)
+    with pytest.raises(TargetError, match="device my old device: is unauthorized; unlock it"):
+        choose_device(attached, "my old device")
+    with pytest.raises(TargetError, match="device device: is recovery; start Android"):
+        choose_device(attached, "device")

@@ -20,13 +20,30 @@ from arcmobile.bench.targets.runner_dist import RunnerDist, open_dist
 from arcmobile.runtime.errors import TargetError
 
 _ADB_SECONDS: Final = 30.0  # the first call starts adb's server
-_DEVICE: Final = re.compile(r"^(?P<serial>\S+)\s+(?P<state>no permissions|\S+)(?P<rest>.*)$")
 _READY: Final = "device"
-_MENDS: Final = {
+# What the user does about a state; the words are those of adb's connection_state_name().
+_WAYS_OUT: Final = {
     "unauthorized": "unlock it and allow USB debugging",
+    "authorizing": "unlock it and allow USB debugging",
+    "connecting": "wait a moment and run it again",
     "offline": "pull the cable and plug it in again",
+    "detached": "attach it again: adb attach",
     "no permissions": "install udev rules: sudo apt-get install android-sdk-platform-tools-common",
 }
+_START_ANDROID: Final = "start Android on it"
+_OTHER_STATES: Final = ("bootloader", "host", "recovery", "rescue", "sideload", "unknown")
+_STATE: Final = "|".join((_READY, *_WAYS_OUT, *_OTHER_STATES))
+# Serials may hold spaces (a phone found by mDNS, "(no serial number)"), so a line is read from its
+# end: fields such as model:Pixel_8, then a known state. A reason may follow "no permissions".
+_FIELDS: Final = r"(?P<fields>(?:\s+(?:\w+:\S*|\d[\w.-]*))*)\s*"
+_LINES: Final = (
+    re.compile(rf"(?P<serial>\S.*?)\s+(?P<state>{_STATE}){_FIELDS}"),
+    re.compile(rf"(?P<serial>\S.*?)\s+(?P<state>no permissions)\b.*?{_FIELDS}"),
+    re.compile(rf"(?P<serial>\S.*?)\s+(?P<state>{_STATE})\s(?P<fields>.*)"),
+    re.compile(r"(?P<serial>\S+)\s+(?P<state>\S+)(?P<fields>.*)"),
+)
+_LONGEST_LINE: Final = 1000
+_MOST_NAMED: Final = 8
 _SERVER_STARTED: Final = "daemon started"
 _ABI: Final = "arm64-v8a"
 _GONE: Final = re.compile(r"device (?:'[^']*' )?(?:not found|offline)|no devices|closed")
@@ -66,7 +83,7 @@ class AdbTarget(RemoteTarget):
             raise TargetError("adb is not installed: sudo apt-get install adb")
         wanted = self.options.serial or os.environ.get("ANDROID_SERIAL")
         listed = _list_devices()
-        self._started_server = _SERVER_STARTED in listed.stderr
+        self._started_server = _SERVER_STARTED in listed.stderr + listed.stdout
         self._serial = choose_device(parse_devices(listed.stdout), wanted).serial
         super().open()
 
@@ -124,15 +141,21 @@ def choose_device(attached: list[Attached], serial: str | None) -> Attached:
         attached = [one for one in attached if one.serial == serial]
         if not attached:
             raise TargetError(f"--serial {serial}: no such device; see: adb devices -l")
+        if len(attached) > 1:
+            raise TargetError(
+                f"--serial {serial}: {len(attached)} devices have it; unplug all but one"
+            )
     if not attached:
         raise TargetError("no device; plug one in with USB debugging on, see: adb devices -l")
     if len(attached) > 1:
-        names = ", ".join(f"{one.serial} ({one.model or one.state})" for one in attached)
-        raise TargetError(f"several devices: {names}; choose one with --serial")
+        names = [f"{one.serial} ({one.model or one.state})" for one in attached[:_MOST_NAMED]]
+        if more := len(attached) - len(names):
+            names.append(f"{more} more")
+        raise TargetError(f"several devices: {', '.join(names)}; choose one with --serial")
     (chosen,) = attached
     if chosen.state != _READY:
-        mend = _MENDS.get(chosen.state, "start Android on it")
-        raise TargetError(f"device {chosen.serial}: is {chosen.state}; {mend}")
+        way_out = _WAYS_OUT.get(chosen.state, _START_ANDROID)
+        raise TargetError(f"device {chosen.serial}: is {chosen.state}; {way_out}")
     return chosen
 
 
@@ -147,12 +170,16 @@ def _list_devices() -> Completed:
 
 
 def parse_devices(text: str) -> list[Attached]:
-    """The devices that `adb devices -l` lists."""
+    """The devices that `adb devices -l` lists; what adb says of its server is passed over."""
     devices = []
-    for line in text.splitlines():
-        if line.startswith(("List of devices", "*", "adb server")) or not line.strip():
+    for raw in text.split("\n"):
+        # What cannot be printed does not belong into an error message.
+        line = "".join(c if c.isprintable() else " " for c in raw[:_LONGEST_LINE]).strip()
+        if line.startswith(("List of devices", "*", "adb server")):
             continue
-        if match := _DEVICE.match(line):
-            model = re.search(r"\bmodel:(\S+)", match["rest"])
-            devices.append(Attached(match["serial"], match["state"], model[1] if model else ""))
+        for pattern in _LINES:
+            if match := pattern.fullmatch(line):
+                model = re.search(r"\bmodel:(\S+)", match["fields"])
+                devices.append(Attached(match["serial"], match["state"], model[1] if model else ""))
+                break
     return devices
