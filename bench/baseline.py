@@ -26,9 +26,9 @@ from arcmobile.bench.targets.base import RunRequest, TargetOptions
 from arcmobile.bench.targets.host import HostTarget
 from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle
 from arcmobile.runtime.engine import available_cpus
-from arcmobile.runtime.output_file import write_text_file
 from arcmobile.runtime.request import longest_seconds
 from arcmobile.runtime.tensors import DECODER, DIT
+from arcmobile.runtime.whole_output import write_whole_text
 
 RESULT_VERSION: Final = 2
 _SEED: Final = 1
@@ -147,7 +147,9 @@ def run_baseline(
     result.snr_db = _snr(out, checkpoint, report)
     result.instructions = _instructions(out, checkpoint, result, report, run=instructions)
     result.gpu_seconds = _gpu_seconds(out, checkpoint, report)
-    write_text_file(out / "baseline.json", json.dumps(result.to_json(), indent=1) + "\n")
+    write_whole_text(
+        out / "baseline.json", json.dumps(result.to_json(), indent=1) + "\n", overwrite=True
+    )
     return result
 
 
@@ -166,7 +168,7 @@ def _bundle(
         if one.whole_decode:
             words += ["--window", "0"]
         done = run_process([*words, "--out", str(folder)], out / f"{folder.name}-export.log")
-        write_text_file(note, json.dumps(vars(done)) + "\n")
+        write_whole_text(note, json.dumps(vars(done)) + "\n", overwrite=True)
     if note.is_file():
         result.exports[one.name] = ProcessFigures(**json.loads(note.read_text(encoding="utf-8")))
     return Bundle.open(folder)

@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from arcmobile.bench.prediction_record import PredictionRecord
 from arcmobile.bench.report_page import build_page
 from arcmobile.bench.result import BenchResult
-from arcmobile.runtime.output_file import write_text_file
+from arcmobile.runtime.whole_output import write_whole_text
 
 
 def render(results: Sequence[BenchResult], predictions: Sequence[PredictionRecord] = ()) -> str:
@@ -61,4 +61,4 @@ def write_report(
     path: Path, results: Sequence[BenchResult], predictions: Sequence[PredictionRecord] = ()
 ) -> None:
     """Writes the page whole or not at all; :class:`OutputError`."""
-    write_text_file(path, render(results, predictions), option="--out")
+    write_whole_text(path, render(results, predictions), overwrite=True, option="--out")

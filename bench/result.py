@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from arcmobile.runtime.errors import InputError
-from arcmobile.runtime.output_file import write_text_file
+from arcmobile.runtime.whole_output import write_whole_text
 
 RESULT_VERSION: Final = 1
 
@@ -211,7 +211,7 @@ class BenchResult(_Record):
 
     def write(self, path: Path) -> None:
         """Writes the file whole or not at all; :class:`OutputError`."""
-        write_text_file(path, self.model_dump_json(indent=1) + "\n")
+        write_whole_text(path, self.model_dump_json(indent=1) + "\n", overwrite=True)
 
     @classmethod
     def read(cls, path: Path) -> BenchResult:

@@ -74,12 +74,12 @@ def instructions(
     from arcmobile.bench.emulated_cpu import DEFAULT_CPU
     from arcmobile.bench.measure import DEFAULT_PROMPT
     from arcmobile.bench.targets.base import RunRequest, TargetOptions
-    from arcmobile.runtime.audio import check_output
     from arcmobile.runtime.bundle import Bundle
     from arcmobile.runtime.request import GenerationRequest, make_plan
+    from arcmobile.runtime.whole_output import check_file
 
     if out is not None:
-        check_output(out, overwrite=True)
+        check_file(out, overwrite=True)
     opened = Bundle.open(bundle)
     request = GenerationRequest(prompt or DEFAULT_PROMPT, seconds, steps, seed)
     plan = make_plan(request, opened.manifest)

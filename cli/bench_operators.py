@@ -56,10 +56,10 @@ def operators(
 ) -> None:
     from arcmobile.bench.measure import DEFAULT_PROMPT
     from arcmobile.bench.operators import profile_bundle, read_folder
-    from arcmobile.runtime.audio import check_output
     from arcmobile.runtime.bundle import Bundle
     from arcmobile.runtime.errors import InputError
     from arcmobile.runtime.request import GenerationRequest
+    from arcmobile.runtime.whole_output import check_file
 
     console = Console()
     if (bundle is None) == (etdump_dir is None):
@@ -73,7 +73,7 @@ def operators(
         show_profiles(read_folder(etdump_dir), top, console)
         return
     if out is not None:
-        check_output(out, overwrite=True)
+        check_file(out, overwrite=True)
     opened = Bundle.open(bundle)
     # One step: the DiT's first input is what it is traced on.
     request = GenerationRequest(prompt or DEFAULT_PROMPT, seconds, steps=1, seed=seed)

@@ -147,9 +147,9 @@ def run(
     from arcmobile.bench.targets import make_target
     from arcmobile.bench.targets.base import DEFAULT_TIMEOUT, TargetOptions
     from arcmobile.cli.bench_tables import measurement_tables
-    from arcmobile.runtime.audio import check_output
     from arcmobile.runtime.bundle import Bundle
     from arcmobile.runtime.request import GenerationRequest
+    from arcmobile.runtime.whole_output import check_file
 
     console = Console(stderr=True)
     protocol = Protocol(_counts(threads), warmup, repeats)
@@ -170,7 +170,7 @@ def run(
     )
     machine = make_target(target, options)
     if out is not None:
-        check_output(out, overwrite=True)
+        check_file(out, overwrite=True)
     request = GenerationRequest(
         DEFAULT_PROMPT if prompt is None else prompt, seconds=seconds, steps=steps, seed=seed
     )

@@ -22,11 +22,12 @@ from arcmobile.cli.sounds import (
     variations,
     written_format,
 )
-from arcmobile.runtime.audio import AudioWriter, check_output
+from arcmobile.runtime.audio import AudioWriter
 from arcmobile.runtime.engine import EngineOptions
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.generate import AudioStream, GenerationRequest, Pipeline, ProgressEvent
 from arcmobile.runtime.request import Progress as ReportProgress
+from arcmobile.runtime.whole_output import check_file
 
 DEFAULT_BUNDLE = Path("out/embedded-executorch-mobile")
 
@@ -160,7 +161,7 @@ def generate(
     requests = list(variations(read_requests(base, prompt, prompts), batch))
     sounds = name_files(requests, out, written, overwrite=overwrite)
     if stats_json is not None:
-        check_output(stats_json, overwrite=True)
+        check_file(stats_json, overwrite=True, option="--stats-json")
     reference_only = {
         "--text-encoder": text_encoder is not None,
         "--device": device is not None,
@@ -214,6 +215,7 @@ def _run(
                 encoding=written.encoding,
                 overwrite=overwrite,
                 comment=_provenance(pipeline, sound.request, stream),
+                samples=stream.samples,
             ) as writer:
                 for chunk in stream:
                     writer.write(chunk)

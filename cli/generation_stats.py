@@ -14,8 +14,8 @@ from arcmobile.cli.sounds import Sound
 from arcmobile.runtime.audio import AudioWriter
 from arcmobile.runtime.bundle import Manifest
 from arcmobile.runtime.generate import AudioStream
-from arcmobile.runtime.output_file import write_text_file
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, ENCODER
+from arcmobile.runtime.whole_output import write_whole_text
 
 
 def sound_record(
@@ -94,4 +94,6 @@ def stats_table(records: list[dict[str, Any]]) -> Table:
 
 
 def write_records(path: Path, records: list[dict[str, Any]]) -> None:
-    write_text_file(path, json.dumps(records, indent=2) + "\n", option="--stats-json")
+    write_whole_text(
+        path, json.dumps(records, indent=2) + "\n", overwrite=True, option="--stats-json"
+    )

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from arcmobile.runtime.audio import Encoding, check_output
+from arcmobile.runtime.audio import Encoding
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.noise import MAX_SEED
 from arcmobile.runtime.request import GenerationRequest
+from arcmobile.runtime.whole_output import check_file
 
 
 class SoundFormat(StrEnum):
@@ -137,7 +138,7 @@ def name_files(
     if out is not None and _names_file(out):
         if len(requests) > 1:
             raise InputError(f"--out {out}: is one file for {len(requests)} sounds; give a folder")
-        check_output(out, overwrite=overwrite)
+        check_file(out, overwrite=overwrite)
         return [Sound(requests[0], out)]
     folder = out or Path()
     taken: set[Path] = set()
@@ -149,7 +150,7 @@ def name_files(
         while path in taken or (path.exists() and not overwrite):
             copy += 1
             path = folder / f"{stem}-{copy}{written.suffix}"
-        check_output(path, overwrite=overwrite)
+        check_file(path, overwrite=overwrite)
         taken.add(path)
         sounds.append(Sound(request, path))
     return sounds

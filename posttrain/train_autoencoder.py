@@ -56,7 +56,7 @@ from arcmobile.posttrain.training_state import (
     write_tensors,
 )
 from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError
-from arcmobile.runtime.output_file import write_text_file
+from arcmobile.runtime.whole_output import write_whole_text
 
 TENSORS, SUMMARY = "autoencoder.safetensors", "autoencoder.json"
 _CODE_SEEDS = range(2 * HELD_OUT_SEED, 2 * HELD_OUT_SEED + 800)
@@ -157,7 +157,7 @@ def spectral_code(config: AutoencoderConfig, out: Path) -> SpectralCode | None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text_file(path, json.dumps(content, indent=2) + "\n")
+    write_whole_text(path, json.dumps(content, indent=2) + "\n", overwrite=True)
 
 
 def resumed(

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from arcmobile.runtime.errors import CheckpointError, OutputError
-from arcmobile.runtime.output_file import write_text_file
+from arcmobile.runtime.whole_output import write_whole_text
 
 _HEADER = "state"
 _READABLE = 0o644
@@ -127,4 +127,4 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def keep_metrics_until(path: Path, step: int) -> None:
     """Drops the rows of steps behind the state that a training goes on from."""
     rows: Iterable[dict[str, Any]] = (row for row in read_metrics(path) if row["step"] <= step)
-    write_text_file(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_whole_text(path, "".join(json.dumps(row) + "\n" for row in rows), overwrite=True)

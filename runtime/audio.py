@@ -3,43 +3,68 @@
 Upstream returns what the decoder gives: not normalised, not clipped, not trimmed. Here the samples
 are not normalised either (loudness is the model's), but they are trimmed to the seconds asked for,
 and clipped to full scale where the file holds integers; the number of clipped samples is reported.
-Float files keep the samples as they are.
+16-bit samples are the nearest to the float ones, as ``contract/README.md`` says. Float files keep
+the samples as they are.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import secrets
-from collections.abc import Mapping
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Literal, Self
+from types import ModuleType, TracebackType
+from typing import IO, Any, Final, Literal, Self
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from arcmobile.runtime.errors import InputError, OutputError
+from arcmobile.runtime.errors import ArcMobileError, InputError, OutputError
+from arcmobile.runtime.whole_output import whole_file
 
 Audio = NDArray[np.float32]  # (channels, samples), full scale 1.0
 Encoding = Literal["pcm16", "float32"]
 
-# soundfile's container and sample format by file suffix and encoding.
-_FORMATS: Final[Mapping[tuple[str, Encoding], tuple[str, str]]] = {
-    (".wav", "pcm16"): ("WAV", "PCM_16"),
-    (".wav", "float32"): ("WAV", "FLOAT"),
-    (".flac", "pcm16"): ("FLAC", "PCM_16"),
-}
-_MEND: Final = "choose another --out or free some space"
+_WAV, _FLAC = ".wav", ".flac"
+_WAY_OUT: Final = "choose another --out or free some space"
+_PCM16_SCALE: Final = 32768.0
+_MOST_WAV_BYTES: Final = 2**32 - 37  # of samples: the whole but 8 bytes is said in 32 bits
+_LOWEST_RATE, _HIGHEST_RATE = 10, 768_000  # Hz; beyond, a header is broken
+_BLOCK_SAMPLES: Final = 1 << 20  # of all channels, so that a header of 1024 costs no memory
+_MOST_READ_BYTES: Final = 256 << 20  # of a pipe
+_HEADER_BYTES: Final = 1 << 16
+_UNKNOWN_LENGTH: Final = bytes([0xFF] * 4)
+
+
+def _libsndfile() -> ModuleType:
+    """The module ``soundfile``; wheels for most Arm boards come without the library it needs."""
+    try:
+        import soundfile
+    except OSError as error:
+        raise ArcMobileError(
+            f"sound files need libsndfile ({error}): apt-get install libsndfile1, or the package "
+            "of that name of your system"
+        ) from error
+    return soundfile
+
+
+def to_pcm16(audio: Audio) -> NDArray[np.int16]:
+    """The nearest 16-bit samples (ties to even) of samples within full scale, -1 to 1."""
+    scaled = np.rint(audio * np.float32(_PCM16_SCALE))
+    return np.clip(scaled, -_PCM16_SCALE, _PCM16_SCALE - 1).astype(np.int16)
 
 
 class AudioWriter:
     """Writes a WAV or FLAC file as chunks arrive; the file appears when the block ends well.
 
-    The suffix of ``path`` chooses the container. Use as a context manager: chunks go to a hidden
-    file beside ``path`` that is renamed at the end, or removed after an error or Ctrl-C.
+    The suffix of ``path`` chooses the container. Use as a context manager, see
+    :func:`~arcmobile.runtime.whole_output.whole_file`.
 
     Attributes: ``clipped``, the number of samples that were beyond full scale and had to be cut
     (integer formats only); ``samples``, the number written per channel.
@@ -54,51 +79,74 @@ class AudioWriter:
         encoding: Encoding = "pcm16",
         overwrite: bool = False,
         comment: str = "",
+        samples: int = 0,
     ) -> None:
-        """``sample_rate`` in Hz. ``comment`` is stored in the file, for provenance.
+        """Open the unfinished file.
 
-        Raises :class:`OutputError` if the file cannot be written or is there already and not to
-        be overwritten, :class:`InputError` for a suffix or encoding that is not offered.
+        Args:
+            path: ends in ``.wav`` or ``.flac``.
+            sample_rate: Hz.
+            channels: of the sound.
+            encoding: of the samples.
+            overwrite: whether a file that is there may be replaced.
+            comment: provenance, stored in a FLAC file; a WAV file holds the sound alone.
+            samples: per channel that will come, if known: what is too much is refused at once.
+
+        Raises:
+            OutputError: the file cannot be written, is there already, or would be too large.
+            InputError: the suffix or encoding is not offered.
         """
         self.path = Path(path)
         self.clipped = 0
         self.samples = 0
-        container, self._subtype = audio_format(self.path, encoding)
-        check_output(self.path, overwrite=overwrite)
-        self._partial = self.path.with_name(f".{self.path.name}.partial-{secrets.token_hex(4)}")
+        self._channels = channels
+        self._encoding = encoding
+        check_sound_name(self.path, encoding)
+        self._sound = _libsndfile()
+        self._open = ExitStack()
+        self._check_size(samples)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = soundfile.SoundFile(
-                self._partial,
-                "w",
-                samplerate=sample_rate,
-                channels=channels,
-                format=container,
-                subtype=self._subtype,
-            )
-            if comment:
-                self._file.comment = comment
-        except OSError as error:
+            self._partial = self._open.enter_context(whole_file(self.path, overwrite=overwrite))
+            if self.path.suffix.lower() == _WAV:
+                self._file: Any = _WavFile(self._partial, sample_rate, channels, encoding)
+                self._open.callback(self._file.close)
+            else:
+                self._file = self._sound.SoundFile(
+                    self._partial,
+                    "w",
+                    samplerate=sample_rate,
+                    channels=channels,
+                    format="FLAC",
+                    subtype="PCM_16",
+                )
+                if comment:
+                    self._file.comment = comment
+        except self._sound.LibsndfileError as error:
+            self._open.__exit__(type(error), error, None)
             raise OutputError(
-                f"{self.path}: cannot be written ({error.strerror}); {_MEND}"
-            ) from error
-        except soundfile.LibsndfileError as error:
-            self._partial.unlink(missing_ok=True)
-            raise OutputError(
-                f"{self.path}: cannot be written ({error.error_string}); {_MEND}"
+                f"{self.path}: cannot be written ({error.error_string}); {_WAY_OUT}"
             ) from error
 
     def write(self, chunk: Audio) -> None:
-        """Appends float32 ``(channels, samples)``; OutputError when the disk is full."""
-        if self._subtype != "FLOAT":
+        """Append float32 ``(channels, samples)``.
+
+        Raises:
+            OutputError: the disk is full, or a WAV file would be larger than 4 GB.
+            InputError: a sample is NaN or infinite.
+        """
+        if not np.isfinite(chunk).all():
+            raise InputError(f"{self.path}: the sound holds NaN or infinite samples")
+        samples: NDArray[Any] = chunk
+        if self._encoding == "pcm16":
             self.clipped += int(np.count_nonzero(np.abs(chunk) > 1.0))
-            chunk = np.clip(chunk, -1.0, 1.0)
+            samples = to_pcm16(np.clip(chunk, -1.0, 1.0))
+        self.samples += chunk.shape[1]
+        self._check_size(self.samples)
         try:
-            self._file.write(np.ascontiguousarray(chunk.T))
-        except (soundfile.LibsndfileError, AssertionError) as error:
+            self._file.write(np.ascontiguousarray(samples.T))
+        except (self._sound.LibsndfileError, AssertionError) as error:
             # soundfile asserts that as many samples were written as were given.
             raise self._not_written() from error
-        self.samples += chunk.shape[1]
 
     def __enter__(self) -> Self:
         return self
@@ -110,52 +158,89 @@ class AudioWriter:
         traceback: TracebackType | None,
     ) -> None:
         try:
+            self._close(complete=kind is None)
+        except BaseException as failure:
+            self._open.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._open.__exit__(kind, error, traceback)
+
+    def _close(self, *, complete: bool) -> None:
+        try:
             self._file.close()
-            if kind is None:
+            if complete:
                 self._check_complete()
-                self._partial.replace(self.path)
-        except (soundfile.LibsndfileError, OSError) as failure:
-            if kind is None:
-                raise self._not_written() from failure
-        finally:
-            self._partial.unlink(missing_ok=True)
+        except self._sound.LibsndfileError as error:
+            if complete:
+                raise self._not_written() from error
+        except OSError:
+            if complete:
+                raise
+
+    def _check_size(self, samples: int) -> None:
+        size = samples * self._channels * (2 if self._encoding == "pcm16" else 4)
+        if self.path.suffix.lower() == _WAV and size > _MOST_WAV_BYTES:
+            raise OutputError(f"{self.path}: WAV files end at 4 GB; write .flac or fewer seconds")
 
     def _check_complete(self) -> None:
         """Closing flushes the encoder and swallows its errors, so the file is looked at again."""
-        if soundfile.info(str(self._partial)).frames != self.samples:
+        if self._sound.info(str(self._partial)).frames != self.samples:
             raise self._not_written()
 
     def _not_written(self) -> OutputError:
         return OutputError(
-            f"{self.path}: only a part could be written, the disk may be full; {_MEND}"
+            f"{self.path}: only a part could be written, the disk may be full; {_WAY_OUT}"
         )
 
 
-def audio_format(path: Path, encoding: Encoding) -> tuple[str, str]:
-    """soundfile's container and sample format of an output file; InputError if not offered."""
-    suffix = path.suffix.lower()
-    try:
-        return _FORMATS[suffix, encoding]
-    except KeyError:
-        if suffix == ".flac":
-            raise InputError(f"{path}: FLAC holds no float samples; use .wav or pcm16") from None
-        raise InputError(f"{path}: the file name must end in .wav or .flac") from None
+class _WavFile:
+    """The plain header of 44 bytes and the samples; libsndfile would add chunks to it."""
+
+    def __init__(self, path: Path, sample_rate: int, channels: int, encoding: Encoding) -> None:
+        self._file = path.open("wb")
+        self._rate = sample_rate
+        self._channels = channels
+        self._code, self._width = (1, 2) if encoding == "pcm16" else (3, 4)
+        self._bytes = 0
+        self._write_header()
+
+    def write(self, samples: NDArray[Any]) -> None:
+        """Append ``(samples, channels)``, contiguous, of the encoding's type."""
+        data = samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes()
+        self._file.write(data)
+        self._bytes += len(data)
+
+    def close(self) -> None:
+        if not self._file.closed:
+            with self._file:
+                self._file.seek(0)
+                self._write_header()
+
+    def _write_header(self) -> None:
+        frame = self._channels * self._width
+        per_second = self._rate * frame & 0xFFFFFFFF  # of no use to anyone, so it may wrap around
+        form = struct.pack(
+            "<IHHIIHH",
+            *(16, self._code, self._channels, self._rate, per_second, frame, 8 * self._width),
+        )
+        riff, data = struct.pack("<I", 36 + self._bytes), struct.pack("<I", self._bytes)
+        self._file.write(b"RIFF" + riff + b"WAVEfmt " + form + b"data" + data)
 
 
-def check_output(path: Path, *, overwrite: bool) -> None:
-    """Raises :class:`OutputError` where ``path`` is taken or its folder cannot be written.
+def check_sound_name(path: Path, encoding: Encoding) -> None:
+    """Check the end of an output's name.
 
-    Worth calling before minutes of computing; folders that do not exist yet are no obstacle.
+    Raises:
+        InputError: it names no format that is offered, or one that holds no such samples.
+        ArcMobileError: there is no library for sound files.
     """
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; choose another --out or add --overwrite")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir():
-        raise OutputError(f"{path}: {folder} is a file, not a folder; choose another --out")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: {folder} is not writable; choose another --out")
+    _libsndfile()
+    suffix = path.suffix.lower()
+    if suffix not in (_WAV, _FLAC):
+        raise InputError(
+            f"{path}: the file name must end in .wav or .flac (a folder's in {os.sep})"
+        )
+    if suffix == _FLAC and encoding == "float32":
+        raise InputError(f"{path}: FLAC holds no float samples; use .wav or pcm16")
 
 
 def write_audio(
@@ -180,37 +265,128 @@ def write_audio(
     return writer.clipped
 
 
+@dataclass(frozen=True, eq=False)
+class InitAudio:
+    """A sound as the model wants it.
+
+    Attributes:
+        audio: float32 ``(channels, samples)``, cut or filled with silence.
+        found: samples at the model's rate that were there, as far as anyone looked.
+    """
+
+    audio: Audio
+    found: int
+
+
 def read_audio(
     path: str | os.PathLike[str], *, sample_rate: int, channels: int, samples: int
 ) -> Audio:
-    """Reads a sound file as the model wants it: float32 ``(channels, samples)``.
+    """Read a sound file as float32 ``(channels, samples)``, see :func:`read_init_audio`."""
+    return read_init_audio(path, sample_rate=sample_rate, channels=channels, samples=samples).audio
 
-    Any format libsndfile reads; resampled to ``sample_rate`` where it differs, channels matched as
-    by :func:`match_channels`, zero-padded or cut at the end. Only as much of the file as is needed
-    is read. Raises :class:`InputError` for a file that cannot be used.
+
+def read_init_audio(
+    path: str | os.PathLike[str], *, sample_rate: int, channels: int, samples: int
+) -> InitAudio:
+    """Read a sound file as the model wants it: float32 ``(channels, samples)``.
+
+    Any format libsndfile reads, from a pipe too, and with a header that leaves the length open.
+    Resampled to ``sample_rate`` (Hz) where it differs, channels matched as by
+    :func:`match_channels`, zero-padded or cut at the end. Only as much of the file as is needed is
+    read.
+
+    Raises:
+        InputError: the file cannot be used.
     """
     name = os.fspath(path)
+    sound = _libsndfile()
     try:
-        with soundfile.SoundFile(name) as file:
+        with ExitStack() as opened:
+            # By descriptor: a name would choose the format, and `.raw` none.
+            file = opened.enter_context(_sequential(sound)(_source(name), closefd=True))
             rate = file.samplerate
-            # A little more than needed, so that the resampler's tail lies behind the cut.
-            wanted = (
-                samples if rate == sample_rate else math.ceil(samples * rate / sample_rate) + rate
-            )
-            audio = file.read(wanted, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        if not Path(name).is_file():
+            if rate != sample_rate and not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+                raise InputError(
+                    f"{name}: a sample rate of {rate} Hz is outside {_LOWEST_RATE} to "
+                    f"{_HIGHEST_RATE}; convert the file first"
+                )
+            # More than needed, so that the resampler's tail lies behind the cut.
+            wanted = samples + 1 if rate == sample_rate else _scaled(samples, rate, sample_rate)
+            blocks = list(_read_blocks(file, wanted, channels, name))
+    except (OSError, sound.SoundFileError, RuntimeError, TypeError, ValueError) as error:
+        if not Path(name).exists():
             raise InputError(f"{name}: no such file; give a sound file") from error
         raise InputError(
             f"{name}: not a readable sound file ({error}); give WAV or FLAC"
         ) from error
-    if audio.shape[0] == 0:
+    if not blocks:
         raise InputError(f"{name}: holds no samples; give another sound file")
-    if not np.isfinite(audio).all():
-        raise InputError(f"{name}: holds NaN or infinite samples; give another sound file")
+    audio = np.concatenate(blocks, axis=1)
     if rate != sample_rate:
-        audio = soxr.resample(audio, rate, sample_rate)
-    return fit_length(match_channels(audio.T, channels), samples)
+        audio = soxr.resample(audio.T, rate, sample_rate).T
+    return InitAudio(fit_length(audio, samples), audio.shape[1])
+
+
+def _scaled(samples: int, rate: int, sample_rate: int) -> int:
+    return math.ceil(samples * rate / sample_rate) + rate
+
+
+def _source(name: str) -> int | BytesIO:
+    """A file by its descriptor; a pipe, and a WAV without its length, are read into memory."""
+    with Path(name).open("rb") as file:
+        is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        start = file.read(_HEADER_BYTES)
+        opened = _without_length(start, file if is_file else None)
+        if is_file and not opened:
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            return os.dup(file.fileno())
+        data = bytearray(start + file.read(_MOST_READ_BYTES - len(start)))
+    if opened:
+        data[4:8] = data[opened : opened + 4] = _UNKNOWN_LENGTH
+    return BytesIO(data)
+
+
+def _without_length(start: bytes, file: IO[bytes] | None) -> int:
+    """Where a WAV says that it holds no samples because its writer could not go back; else 0.
+
+    libsndfile reads to the end where all bits of that size are set, which other writers do.
+    """
+    if start[:4] != b"RIFF" or start[8:12] != b"WAVE":
+        return 0
+    stated = int.from_bytes(start[4:8], "little") + 8
+    if file is not None and stated == os.fstat(file.fileno()).st_size:
+        return 0
+    place = 12
+    while place + 8 <= len(start):
+        size = int.from_bytes(start[place + 4 : place + 8], "little")
+        if start[place : place + 4] == b"data":
+            return 0 if size else place + 4
+        place += 8 + size + size % 2
+    return 0
+
+
+def _sequential(sound: ModuleType) -> Any:
+    """A reader that never seeks: libsndfile cannot in a file whose length is unknown."""
+
+    class Sequential(sound.SoundFile):  # type: ignore[name-defined,misc]
+        def seekable(self) -> bool:
+            return False
+
+    return Sequential
+
+
+def _read_blocks(file: Any, wanted: int, channels: int, name: str) -> Iterator[Audio]:
+    """At most ``wanted`` samples, as float32 ``(channels, any)`` per block."""
+    left = wanted
+    most = max(1, _BLOCK_SAMPLES // file.channels)
+    while left > 0:
+        block = file.read(min(left, most), dtype="float32", always_2d=True)
+        if not len(block):
+            return
+        if not np.isfinite(block).all():
+            raise InputError(f"{name}: holds NaN or infinite samples; give another sound file")
+        left -= len(block)
+        yield np.ascontiguousarray(match_channels(block.T, channels))
 
 
 def match_channels(audio: Audio, channels: int) -> Audio:

@@ -7,11 +7,8 @@ manifest. :meth:`Bundle.open` reads one, :func:`write_bundle` writes one or noth
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,7 +38,8 @@ from arcmobile.runtime.bundle_schema import (
     Windowing,
     Work,
 )
-from arcmobile.runtime.errors import BundleError, ExportError, OutputError
+from arcmobile.runtime.errors import BundleError, ExportError
+from arcmobile.runtime.whole_output import whole_folder
 
 __all__ = [
     "KNOWN_SCHEMA_VERSIONS",
@@ -69,7 +67,6 @@ __all__ = [
     "write_bundle",
 ]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _EXPORT_AGAIN = "export the bundle again"
 
 
@@ -218,75 +215,14 @@ def write_bundle(
 ) -> Iterator[BundleWriter]:
     """Writes a bundle to folder ``destination``, whole or not at all.
 
-    Gives a writer on a temporary folder beside the destination. When the block ends well and the
-    files match the manifest, the folder is renamed into place; when it fails or is interrupted,
-    the folder is removed. A bundle already there is kept until the new one is complete, then
-    replaced; only with ``overwrite``, and nothing but a bundle or an empty folder is replaced.
+    Gives a writer on an unfinished folder beside the destination, see
+    :func:`~arcmobile.runtime.whole_output.whole_folder`. It appears when the block ends well and
+    its files match the manifest. A bundle already there is kept until then, and replaced only with
+    ``overwrite``; nothing but a bundle or an empty folder is replaced.
 
     Raises :class:`OutputError` if the destination cannot be written, is taken, or the disk is full.
     """
-    # Absolute, so that a change of working directory inside the block does no harm.
-    destination = Path(os.path.abspath(destination))  # noqa: PTH100 (resolve() follows links)
-    _check_destination(destination, overwrite=overwrite)
-    folder = _sibling(destination, "partial")
-    try:
-        folder.mkdir(parents=True)
+    with whole_folder(destination, replaceable=MANIFEST_NAME, overwrite=overwrite) as folder:
         writer = BundleWriter(folder)
         yield writer
         writer.check()
-        _swap_in(folder, destination)
-    except OSError as error:
-        if reason := _write_failure(error, folder):
-            raise OutputError(f"{destination}: {reason}") from error
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_destination(destination: Path, *, overwrite: bool) -> None:
-    if not destination.exists():
-        return
-    if not destination.is_dir():
-        raise OutputError(f"{destination}: is a file; give a folder for the bundle")
-    if not any(destination.iterdir()):
-        return
-    if not (destination / MANIFEST_NAME).is_file():
-        raise OutputError(f"{destination}: holds other files; give a new or empty folder")
-    if not overwrite:
-        raise OutputError(
-            f"{destination}: a bundle is already there; give another folder or ask to overwrite it"
-        )
-
-
-def _sibling(destination: Path, purpose: str) -> Path:
-    """A fresh name beside the destination: on the same disk, so that renaming is atomic."""
-    return destination.with_name(f".{destination.name}.{purpose}-{secrets.token_hex(4)}")
-
-
-def _swap_in(folder: Path, destination: Path) -> None:
-    """Renames ``folder`` to ``destination``; what was there is moved aside first, then removed."""
-    if not destination.exists():
-        folder.rename(destination)
-        return
-    aside = _sibling(destination, "old")
-    destination.rename(aside)
-    try:
-        folder.rename(destination)
-    except BaseException:
-        aside.rename(destination)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _write_failure(error: OSError, folder: Path) -> str | None:
-    """Says why writing failed; ``None`` for an error of reading something else."""
-    if error.errno in _FULL:
-        return "disk is full; free some space or give another folder"
-    if error.filename is not None and _is_about(Path(error.filename), folder):
-        return f"cannot be written ({error.strerror}); give another folder"
-    return None
-
-
-def _is_about(path: Path, folder: Path) -> bool:
-    """Whether ``path`` lies in the folder being written, or on the way to it."""
-    return path.is_relative_to(folder) or folder.is_relative_to(path)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arcmobile.runtime import tensors
-from arcmobile.runtime.audio import Audio, fit_length, match_channels, read_audio
+from arcmobile.runtime.audio import Audio, InitAudio, fit_length, match_channels, read_init_audio
 from arcmobile.runtime.bundle import AudioFormat, Manifest
 from arcmobile.runtime.decode import PartPlan, plan_decoder
 from arcmobile.runtime.errors import InputError
@@ -128,6 +128,9 @@ def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
             f"noise level {noise_level:g} is below the schedule's end: with {steps} steps the "
             f"noise rises to {rise:.3f} on the way; use 1 step, or a level above {rise:.3f}"
         )
+    init = _init_audio(request, frames, manifest)
+    if init is not None:
+        warnings += _init_audio_warnings(init, samples, audio)
     seed = secrets.randbits(64) if request.seed is None else request.seed
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f"--seed {seed}: give 0 to {MAX_SEED}")
@@ -140,7 +143,7 @@ def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
         times=times,
         seed=seed,
         noise=request.noise or PhiloxNoise(seed),
-        init=_init_audio(request, frames, manifest),
+        init=None if init is None else init.audio[np.newaxis],
         numbers=numbers,
         warnings=tuple(warnings),
     )
@@ -193,7 +196,7 @@ def _numbers(
     return values, warnings
 
 
-def _init_audio(request: GenerationRequest, frames: int, manifest: Manifest) -> Audio | None:
+def _init_audio(request: GenerationRequest, frames: int, manifest: Manifest) -> InitAudio | None:
     init = request.init_audio
     if init is None:
         return None
@@ -204,9 +207,24 @@ def _init_audio(request: GenerationRequest, frames: int, manifest: Manifest) -> 
     if isinstance(init, np.ndarray):
         if init.ndim != 2 or init.size == 0 or not np.isfinite(init).all():
             raise InputError("init audio: give finite float32 samples of shape (channels, samples)")
-        fitted = fit_length(match_channels(init, audio.channels), samples)
-    else:
-        fitted = read_audio(
-            init, sample_rate=audio.sample_rate, channels=audio.channels, samples=samples
-        )
-    return fitted[np.newaxis]
+        matched = match_channels(init.astype(np.float32, copy=False), audio.channels)
+        return InitAudio(fit_length(matched, samples), matched.shape[1])
+    return read_init_audio(
+        init, sample_rate=audio.sample_rate, channels=audio.channels, samples=samples
+    )
+
+
+def _init_audio_warnings(init: InitAudio, samples: int, audio: AudioFormat) -> list[str]:
+    """Says that the start audio is longer than the model takes, or shorter than the sound made.
+
+    Less than a latent frame is passed over, as in the length of the sound.
+    """
+    taken = init.audio.shape[1]
+    if init.found > taken:
+        return [f"the init audio was cut to its first {taken / audio.sample_rate:.2f} s"]
+    if init.found <= samples - audio.samples_per_frame:
+        return [
+            f"the init audio ends after {init.found / audio.sample_rate:.2f} s; silence fills the "
+            "rest"
+        ]
+    return []

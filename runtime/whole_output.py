@@ -205,7 +205,7 @@ def _check_replaceable(target: Path, named: str, *, replaceable: str, overwrite:
             f"{named}: holds other files (no {replaceable}); choose a new or empty folder"
         )
     if not overwrite:
-        raise OutputError(f"{named}: is there already; choose another folder or add --overwrite")
+        raise OutputError(f"{named}: already exists; choose another folder or add --overwrite")
 
 
 def _check_parent(target: Path, named: str) -> None:

@@ -198,7 +198,7 @@ def test_unfinished_or_unrecorded_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_overwrite_only_when_asked_and_only_bundles(bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="already there"), write_bundle(bundle):
+    with pytest.raises(OutputError, match="already exists"), write_bundle(bundle):
         pytest.fail("the block must not run")
     with pytest.raises(RuntimeError), write_bundle(bundle, overwrite=True):
         raise RuntimeError("the old bundle must survive this")

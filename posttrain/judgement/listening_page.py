@@ -23,7 +23,7 @@ from arcmobile.posttrain.judgement.held_out_prompts import Prompt
 from arcmobile.posttrain.judgement.spectrogram import BANDS, COLUMNS, spectrogram
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 from arcmobile.runtime.audio import write_audio
-from arcmobile.runtime.output_file import write_text_file
+from arcmobile.runtime.whole_output import write_whole_text
 
 PAGE = "index.html"
 _SOUNDS = "sounds"
@@ -78,7 +78,7 @@ def write_page(folder: Path, evaluation: Evaluation, results: Sequence[RowResult
             for r in results
         ]
         sections.append(_section(prompt, cards))
-    write_text_file(folder / PAGE, _document(evaluation, results, sections))
+    write_whole_text(folder / PAGE, _document(evaluation, results, sections), overwrite=True)
 
 
 def _card(

@@ -18,7 +18,7 @@ from arcmobile.posttrain.judgement.evaluation_plots import (
 )
 from arcmobile.posttrain.judgement.evaluation_tables import evaluation_text
 from arcmobile.posttrain.judgement.listening_page import write_page
-from arcmobile.runtime.output_file import write_text_file
+from arcmobile.runtime.whole_output import write_whole_text
 
 RESULTS, TEXT = "results.json", "README.md"
 _TOOLS = ("numpy", "scipy", "onnxruntime", "executorch", "ai-edge-litert")
@@ -36,7 +36,9 @@ def write_results(
         "sources": dict(sources),
         **evaluation.record(results),
     }
-    write_text_file(folder / RESULTS, json.dumps(record, indent=1) + "\n", option="--out")
+    write_whole_text(
+        folder / RESULTS, json.dumps(record, indent=1) + "\n", overwrite=True, option="--out"
+    )
 
 
 def write_report(
@@ -52,5 +54,7 @@ def write_report(
     plot_likeness(results, folder / "likeness.png")
     if evaluation.examples:
         plot_sounds(evaluation, results, folder / "sounds.png")
-    write_text_file(folder / TEXT, evaluation_text(evaluation, results), option="--out")
+    write_whole_text(
+        folder / TEXT, evaluation_text(evaluation, results), overwrite=True, option="--out"
+    )
     write_page(folder, evaluation, results)
