@@ -368,7 +368,7 @@ def _without_length(start: bytes, file: IO[bytes] | None) -> int:
 def _sequential(sound: ModuleType) -> Any:
     """A reader that never seeks: libsndfile cannot in a file whose length is unknown."""
 
-    class Sequential(sound.SoundFile):  # type: ignore[name-defined,misc]
+    class Sequential(sound.SoundFile):  # type: ignore[name-defined]
         def seekable(self) -> bool:
             return False
 
