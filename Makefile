@@ -10,6 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RECIPE ?= mobile
 PROMPT ?= telephone ringing on the right
+COUNT ?= 20000
 DEFAULT_CHECKPOINT := checkpoints/embedded
 CHECKPOINT ?= $(DEFAULT_CHECKPOINT)
 TEXT_ENCODER ?= $(CHECKPOINT)/text_encoder
@@ -41,6 +42,9 @@ include android_demo/android.mk
 
 test: $(INSTALLED_DEV) native native-arm64 ## Run the tests (needs make apt-packages once)
 	@$(BIN)/pytest
+
+faults: $(INSTALLED_DEV) native ## Broken inputs for every reader, COUNT of each (READERS="manifest ...")
+	@cd tests && $(abspath $(BIN))/python -m faults.long_run --count $(COUNT) $(READERS)
 
 lint: $(INSTALLED_DEV) ## Check style and types
 	@$(BIN)/ruff check .
@@ -90,7 +94,7 @@ help: ## This overview
 	    '  make export-android CHECKPOINT=dir [TEXT_ENCODER=dir] [RECIPE=mobile] [BUNDLE=out/name]' \
 	    '' 'All of it: $(ARCMOBILE) --help'
 
-.PHONY: export-android doctor test lint format bench-full install apt-packages clean help
+.PHONY: export-android doctor test faults lint format bench-full install apt-packages clean help
 
 # --- the environment ----------------------------------------------------------------------------
 

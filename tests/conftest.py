@@ -12,8 +12,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture(scope="session")
-def micro_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def init_micro_checkpoint(folder: Path) -> None:
     """One DiT layer, one text encoder layer, two decoder stages; 64 latent frames."""
     from arcmobile.export.presets import Preset, TextEncoderSize, init_checkpoint
 
@@ -32,8 +31,14 @@ def micro_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
             d_model=32, d_ff=64, d_kv=16, num_layers=1, num_heads=2, vocab_size=None
         ),
     )
-    folder = tmp_path_factory.mktemp("checkpoints") / "micro"
     init_checkpoint(preset, 3, folder)
+
+
+@pytest.fixture(scope="session")
+def micro_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of :func:`init_micro_checkpoint`."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "micro"
+    init_micro_checkpoint(folder)
     return folder
 
 
