@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from arcmobile.bench.result import OperatorProfile, OperatorTime
 from arcmobile.runtime.bundle import Bundle, Component, Entry
-from arcmobile.runtime.engine import Array, Engine, EngineOptions, one_line, open_engine
+from arcmobile.runtime.engine import Array, Engine, EngineOptions, open_engine
 from arcmobile.runtime.engines.native_log import native_log
-from arcmobile.runtime.errors import EngineError, InputError
+from arcmobile.runtime.errors import EngineError, InputError, one_line
 from arcmobile.runtime.request import GenerationRequest
 from arcmobile.runtime.sampler import Cancelled
 from arcmobile.runtime.tensors import CONDITIONER, DIT, stage_of

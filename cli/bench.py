@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from arcmobile.cli.bench_baseline import baseline
 from arcmobile.cli.bench_compare import compare
@@ -15,6 +14,7 @@ from arcmobile.cli.bench_operators import operators
 from arcmobile.cli.bench_predict import predict
 from arcmobile.cli.bench_report import report
 from arcmobile.cli.bench_run import run
+from arcmobile.cli.consoles import plain_console
 
 bench_app = typer.Typer(help="Measure speed, memory and size.", no_args_is_help=True)
 
@@ -55,7 +55,7 @@ def fullsize(
     from arcmobile.cli.export import StepLog
 
     names = [name.strip() for name in backends.split(",")] if backends else []
-    with StepLog(Console(stderr=True)) as log:
+    with StepLog(plain_console(stderr=True)) as log:
         result = run_full_size(out, backends=names, recipe=recipe, keep=keep, report=log)
     machine = result.machine
     typer.echo(f"{machine['cpu']}, {machine['cores']} threads, recipe {result.recipe}")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from arcmobile.cli.consoles import plain_console
 
 _MET = {True: "yes", False: "NO", None: "–"}
 
@@ -43,7 +44,7 @@ def baseline(
     from arcmobile.bench.goals import rows
     from arcmobile.cli.export import StepLog
 
-    with StepLog(Console(stderr=True)) as log:
+    with StepLog(plain_console(stderr=True)) as log:
         result = run_baseline(
             out,
             preset=preset,
@@ -52,7 +53,7 @@ def baseline(
             instructions=instructions,
             report=log,
         )
-    console = Console()
+    console = plain_console()
     figures = Table(
         title=f"{result.machine['cpu']}, {result.threads} threads, medians of {repeats}"
     )

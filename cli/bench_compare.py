@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from arcmobile.cli.consoles import bold, plain_console
 from arcmobile.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 
 
 def _print(comparison: Comparison) -> None:
-    console = Console()
+    console = plain_console()
     table = Table(title="B against A, medians", title_justify="left")
     table.add_column("", overflow="fold")
     for name in ("A", "B", "B/A", "95 % bounds"):
@@ -91,13 +91,13 @@ def _print(comparison: Comparison) -> None:
             threads = row.threads
             table.add_section()
             if threads is not None:
-                table.add_row(f"[bold]{threads} thread{'s' * (threads > 1)}[/]")
+                table.add_row(bold(f"{threads} thread{'s' * (threads > 1)}"))
         table.add_row(*_cells(row))
     console.print(table)
     if any(not row.decides for row in comparison.rows):
         console.print("(in brackets: shown, but decides nothing)", style="dim")
     for note in comparison.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        console.print(f"note: {note}")
     worse = comparison.regressions
     limit = f"{comparison.threshold:.0%} and the noise"
     if worse:

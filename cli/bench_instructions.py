@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.bar import Bar
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from arcmobile.cli.consoles import plain_console
 
 if TYPE_CHECKING:
     from arcmobile.bench.instructions import CountedRun
@@ -85,14 +87,14 @@ def instructions(
     plan = make_plan(request, opened.manifest)
     asked = RunRequest(request.prompt, seconds, len(plan.times) - 1, plan.seed, threads=1)
 
-    console = Console()
+    console = plain_console()
     runs: list[CountedRun] = []
     differences = []
-    with Console(stderr=True).status("") as status:
+    with plain_console(stderr=True).status("") as status:
         for model in dict.fromkeys(cpu or [DEFAULT_CPU]):
             repeats = []
             for index in range(repeat):
-                status.update(f"counting as {model}, run {index + 1} of {repeat}")
+                status.update(Text(f"counting as {model}, run {index + 1} of {repeat}"))
                 options = TargetOptions(cpu=model, native=native, timeout=timeout)
                 repeats.append(counting.count_instructions(opened, asked, options))
             runs.append(repeats[0])

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from arcmobile.cli.consoles import bold, plain_console
+
 if TYPE_CHECKING:
     from arcmobile.bench.result import OperatorProfile
     from arcmobile.runtime.bundle import Bundle
@@ -61,7 +63,7 @@ def operators(
     from arcmobile.runtime.request import GenerationRequest
     from arcmobile.runtime.whole_output import check_file
 
-    console = Console()
+    console = plain_console()
     if (bundle is None) == (etdump_dir is None):
         raise InputError("give either --bundle, to run it here, or --etdump-dir, to read traces")
     if bundle is None:
@@ -77,7 +79,7 @@ def operators(
     opened = Bundle.open(bundle)
     # One step: the DiT's first input is what it is traced on.
     request = GenerationRequest(prompt or DEFAULT_PROMPT, seconds, steps=1, seed=seed)
-    with Console(stderr=True).status("tracing"):
+    with plain_console(stderr=True).status("tracing"):
         profiles = profile_bundle(opened, request, threads=threads, runs=runs)
     show_profiles(profiles, top, console)
     if out is not None:
@@ -129,7 +131,7 @@ def _table(profile: OperatorProfile, top: int) -> Table:
         if not group:
             continue
         table.add_section()
-        table.add_row(f"[bold]{'inside XNNPACK' if delegated else 'left outside'}[/]")
+        table.add_row(bold("inside XNNPACK" if delegated else "left outside"))
         for one in group[:top]:
             share = _share(one.seconds, profile.total)
             table.add_row(f"  {one.name}", str(one.calls), f"{one.seconds * 1e3:.3f}", share)

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
+from arcmobile.cli.consoles import plain_console
+
 if TYPE_CHECKING:
     from arcmobile.bench.predict import Prediction
     from arcmobile.bench.workload import Workload
@@ -63,7 +65,7 @@ def predict(
     from arcmobile.bench.prediction_record import PredictionRecord, dump
     from arcmobile.bench.published import check_published
 
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     if list_devices:
         if as_json:
             profiles = {name: load_profile(name).profile for name in profile_names()}

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from arcmobile.cli.consoles import plain_console
 from arcmobile.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def run(
     from arcmobile.runtime.request import GenerationRequest
     from arcmobile.runtime.whole_output import check_file
 
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     protocol = Protocol(_counts(threads), warmup, repeats)
     opened = Bundle.open(bundle)
     options = TargetOptions(
@@ -166,7 +167,7 @@ def run(
         exec_prefix=exec_prefix,
         device_folder=device_folder,
         timeout=timeout or DEFAULT_TIMEOUT,
-        warn=lambda line: console.print(f"note: {line}", markup=False, highlight=False),
+        warn=lambda line: console.print(f"note: {line}"),
     )
     machine = make_target(target, options)
     if out is not None:
@@ -179,7 +180,7 @@ def run(
         result = measure(machine, opened, request, protocol, cooling=cooling, report=report)
     path = out or _default_path(result)
     result.write(path)
-    table_console = Console()
+    table_console = plain_console()
     for table in measurement_tables(result):
         table_console.print(table)
     typer.echo(f"result: {path}")
@@ -237,7 +238,7 @@ def _progress(console: Console) -> Iterator[Report]:
             # A wait counts its seconds; a log hears of it once.
             what = progress.doing.partition(":")[0]
             if not console.is_terminal and what != last:
-                console.print(f"{progress.done}/{progress.total} {progress.doing}", markup=False)
+                console.print(f"{progress.done}/{progress.total} {progress.doing}")
             last = what
 
         yield show

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from arcmobile.cli.consoles import plain_console
 from arcmobile.export.staging import readable_size
 from arcmobile.runtime.errors import CheckpointError
 
@@ -45,8 +45,8 @@ def init(
     from arcmobile.export.presets import checkpoint_bytes, find_preset, init_checkpoint
 
     chosen = find_preset(preset)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+    console = plain_console(stderr=True)
     with Progress(
         *columns,
         TimeRemainingColumn(),
@@ -106,7 +106,7 @@ def _show_contents(opened: CheckpointFolder, report: CheckpointReport) -> None:
     for part, count in report.parameters.items():
         table.add_row(part, f"{count:,}")
     table.add_row("total", f"{sum(report.parameters.values()):,}", style="bold")
-    Console().print(table)
+    plain_console().print(table)
 
 
 def _facts(opened: CheckpointFolder) -> list[str]:

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from arcmobile.cli.consoles import bold, plain_console
 
 State = Literal["ok", "missing", "broken", "info"]
 
@@ -219,16 +221,11 @@ def _machine() -> Iterator[Finding]:
     yield Finding("machine", "disk", "info", f"{free / 2**30:.1f} GiB free in this folder")
 
 
-_MARKS: dict[State, str] = {
-    "ok": "[green]ok[/]",
-    "missing": "[yellow]missing[/]",
-    "broken": "[red]broken[/]",
-    "info": "",
-}
+_STYLES: dict[State, str] = {"ok": "green", "missing": "yellow", "broken": "red", "info": ""}
 
 
 def _print(findings: list[Finding]) -> None:
-    console = Console()
+    console = plain_console()
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -237,13 +234,14 @@ def _print(findings: list[Finding]) -> None:
     for finding in findings:
         if finding.group != group:
             group = finding.group
-            table.add_row(f"[bold]{group}[/]")
-        table.add_row(f"  {finding.name}", _MARKS[finding.state], finding.detail)
+            table.add_row(bold(group))
+        mark = Text("" if finding.state == "info" else finding.state, _STYLES[finding.state])
+        table.add_row(f"  {finding.name}", mark, finding.detail)
     console.print(table)
     to_fix = [finding for finding in findings if finding.fix]
     if to_fix:
-        console.print("\n[bold]to get the rest[/]")
+        console.print("\nto get the rest", style="bold")
     for finding in to_fix:
         # Commands are for copying: never wrapped, never read as markup.
-        console.print(f"  {finding.fix}", soft_wrap=True, markup=False, highlight=False, end="")
-        console.print(f"   # {finding.name}", soft_wrap=True, markup=False, style="dim")
+        console.print(f"  {finding.fix}", soft_wrap=True, end="")
+        console.print(f"   # {finding.name}", soft_wrap=True, style="dim")

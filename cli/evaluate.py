@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from arcmobile.cli.consoles import plain_console
 from arcmobile.cli.export import StepLog
 from arcmobile.runtime.errors import InputError, OutputError
 
@@ -107,7 +108,7 @@ def evaluate(
         threads=threads,
     )
     chosen = held_out_prompts(prompts, prompt_set, models.longest_seconds)
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     with StepLog(console) as steps:
         rows = models.rows(BASE_STEPS, guidance, work or out / "bundles", steps)
     evaluation = Evaluation(
@@ -120,7 +121,7 @@ def evaluate(
             write_results(out, evaluation, results, models.sources)
     write_report(out, evaluation, results, models.sources)
     _print(results)
-    Console().print(f"Listen: {out / 'index.html'}", soft_wrap=True)
+    plain_console().print(f"Listen: {out / 'index.html'}", soft_wrap=True)
 
 
 def _recipes(text: str) -> tuple[str, ...] | None:
@@ -170,4 +171,4 @@ def _print(results: list[RowResult]) -> None:
             diversity_text(result),
             style="dim" if result.row.ceiling else None,
         )
-    Console().print(table)
+    plain_console().print(table)

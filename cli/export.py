@@ -10,7 +10,9 @@ import typer
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
+from arcmobile.cli.consoles import plain_console
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.memory import peak_bytes
 
@@ -94,7 +96,7 @@ def export_bundle(
         cache=cache,
         threads=threads,
     )
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     with StepLog(console) as steps:
         outcome = run(request, steps)
     _summary(outcome)
@@ -118,7 +120,7 @@ class StepLog:
     def __call__(self, line: str) -> None:
         self._finish()
         self._current = (line, time.perf_counter())
-        self._status.update(line)
+        self._status.update(Text(line))  # a str would be read as markup
 
     def _finish(self) -> None:
         if self._current is not None:
@@ -128,7 +130,7 @@ class StepLog:
                 self._print(line, time.perf_counter() - start)
 
     def _print(self, line: str, seconds: float) -> None:
-        self._console.print(f"  [dim]{seconds:6.1f} s[/]  {line}", highlight=False)
+        self._console.print(Text.assemble((f"  {seconds:6.1f} s", "dim"), f"  {line}"))
 
     def __enter__(self) -> Self:
         self._status.start()
@@ -141,7 +143,7 @@ class StepLog:
 
 
 def _summary(outcome: ExportOutcome) -> None:
-    console = Console()
+    console = plain_console()
     manifest = outcome.bundle.manifest
     table = Table(title=f"{manifest.model_id} · {manifest.backend} · {manifest.recipe}")
     delegating = any(one.summary.delegation for one in outcome.components)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from arcmobile.cli.consoles import plain_console
 from arcmobile.cli.generation_stats import sound_record, stats_table, write_records
 from arcmobile.cli.sounds import (
+    Destination,
     Sound,
     SoundFormat,
     name_files,
@@ -89,7 +90,7 @@ def generate(
         typer.Option(help="Same seed, same sound. Default: a new one.", show_default=False),
     ] = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--out",
             "-o",
@@ -157,9 +158,10 @@ def generate(
         noise_level=noise_level,
         numbers=parse_numbers(number or []),
     )
-    written = written_format(out, sound_format)
+    destination = Destination.of(out)
+    written = written_format(destination, sound_format)
     requests = list(variations(read_requests(base, prompt, prompts), batch))
-    sounds = name_files(requests, out, written, overwrite=overwrite)
+    sounds = name_files(requests, destination, written, overwrite=overwrite)
     if stats_json is not None:
         check_file(stats_json, overwrite=True, option="--stats-json")
     reference_only = {
@@ -192,7 +194,7 @@ def generate(
     with pipeline:
         records = _run(pipeline, sounds, written, overwrite=overwrite)
     if stats:
-        Console().print(stats_table(records))
+        plain_console().print(stats_table(records))
     if stats_json is not None:
         write_records(stats_json, records)
 
@@ -248,7 +250,7 @@ def _provenance(pipeline: Pipeline, request: GenerationRequest, stream: AudioStr
 @contextmanager
 def _progress_bars() -> Iterator[ReportProgress]:
     """A bar for the running stage, on stderr and only on a terminal; gives the callback."""
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task: TaskID | None = None

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from arcmobile.cli.consoles import plain_console
 from arcmobile.runtime.bundle import Bundle, Entry, Manifest, TensorSpec, Work
 from arcmobile.runtime.request import longest_seconds
 from arcmobile.runtime.tensors import ENCODER
@@ -44,7 +44,7 @@ def inspect_bundle(
     if as_json:
         typer.echo(json.dumps(opened.manifest.model_dump(mode="json"), indent=2))
         return
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     for table in (
         _overview(opened),
         _components(opened.manifest),

@@ -2,7 +2,7 @@
 
 A command's module is imported when the command runs, so that `--help` stays quick and a missing
 extra costs one line instead of the whole program. Exit codes: 0 done, 1 a check found something,
-2 a mistake the user can mend, 130 stopped (Ctrl-C, SIGTERM, SIGHUP).
+2 a mistake the user can fix, 130 stopped (Ctrl-C, SIGTERM, SIGHUP).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Annotated, Any
@@ -22,11 +23,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from arcmobile.cli.stop_signals import stopped_by_signals
-from arcmobile.runtime.errors import ArcMobileError
+from arcmobile.cli.standard_streams import prepare_streams
+from arcmobile.cli.stop_signals import EXIT_STOPPED, stopped_by_signals
+from arcmobile.runtime.errors import ArcMobileError, one_line
 
 EXIT_MISTAKE = 2
-EXIT_STOPPED = 130
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ _ENGINE_PACKAGES = (
     "torchao",
 )
 
-# Writing fails for reasons the user can mend; the words of errno are clear, the way out is added.
+# Writing fails for reasons the user can fix; the words of errno are clear, the way out is added.
 _WAY_OUT = {
     errno.ENOSPC: "free some space or write to another disk",
     errno.EDQUOT: "free some space or write to another disk",
@@ -114,6 +115,12 @@ _WAY_OUT = {
     errno.ENOTDIR: "check the path",
     errno.EISDIR: "check the path",
     errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f) or write to another disk",
+    errno.ELOOP: "the link leads to itself; check the path",
+    errno.EIO: "check the disk",
+    errno.EBADF: "open it for writing",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENOMEM: "free some memory",
 }
 
 
@@ -134,8 +141,9 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         verbose = bool(ctx.params.get("verbose"))
         try:
-            with stopped_by_signals():
-                return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a full disk behind it shows here, not while Python shuts down
+            return result
         except KeyboardInterrupt:
             _say("stopped", verbose)
             raise typer.Exit(EXIT_STOPPED) from None
@@ -151,6 +159,8 @@ class LazyGroup(TyperGroup):
                 f"run pip install -e '.[{extra}]' -c constraints.txt in your clone of arcmobile",
                 verbose,
             )
+        except MemoryError:
+            _say("error: not enough memory; free some or use a smaller model", verbose)
         except OSError as error:
             if error.errno not in _WAY_OUT:
                 raise
@@ -180,7 +190,9 @@ def load_command(name: str) -> Any:
 def _say(line: str, verbose: bool) -> None:
     if verbose:
         traceback.print_exc()
-    typer.echo(line, err=True)
+    # What is said last should reach a full disk or a closed terminal, but must not fail for it.
+    with suppress(OSError, ValueError):
+        typer.echo(one_line(line), err=True)
 
 
 def version() -> None:
@@ -241,5 +253,24 @@ def _arcmobile(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `arcmobile` script; always ends in SystemExit."""
-    app(args=None if arguments is None else list(arguments), prog_name="arcmobile")
+    prepare_streams()
+    # Signals are handled until the very end: what is written whole has been, and shutting down
+    # PyTorch takes a while.
+    with stopped_by_signals():
+        try:
+            app(args=None if arguments is None else list(arguments), prog_name="arcmobile")
+        except KeyboardInterrupt:  # before or after the command itself
+            sys.exit(EXIT_STOPPED)
+        finally:
+            _drop_unwritten_output()
     sys.exit(0)
+
+
+def _drop_unwritten_output() -> None:
+    """Python ends with 120 if it cannot write what is left; an error has said so before."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

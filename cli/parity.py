@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from arcmobile.cli.consoles import plain_console
 from arcmobile.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,11 +63,11 @@ def parity(
     opened = CheckpointFolder.open(folder, text_encoder)
     run = ParityRun(opened, FORMS[form])
     rows = []
-    with Console(stderr=True).status("reading weights") as status:
+    with plain_console(stderr=True).status("reading weights") as status:
         require_sound(opened)
         for row in run.rows():
             rows.append(row)
-            status.update(f"comparing: {row.stage}")
+            status.update(Text(f"comparing: {row.stage}"))
     if not rows:
         raise InputError(
             f"{run.arrays.path}: holds none of the arrays of a parity folder; "
@@ -106,7 +107,7 @@ def _record(run: ParityRun, rows: list[ParityRow], form: Form) -> dict[str, obje
 def _show(run: ParityRun, rows: list[ParityRow], every: bool) -> None:
     # Piped output has no width of its own; array names stay whole in it.
     width = None if sys.stdout.isatty() else 160
-    console = Console(markup=False, highlight=False, width=width)
+    console = plain_console(width=width)
     console.print(_arrays(rows) if every else _stages(rows))
     failed = [row for row in rows if not row.passed]
     console.print(

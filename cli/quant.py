@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markdown import Markdown
+from rich.text import Text
+
+from arcmobile.cli.consoles import bold, plain_console
 
 quant_app = typer.Typer(help="What quantization costs, layer by layer.", no_args_is_help=True)
 
@@ -48,7 +50,7 @@ def report(
 
     folder = CheckpointFolder.open(checkpoint, text_encoder)
     names = [name.strip() for name in recipes.split(",")] if recipes else []
-    with StepLog(Console(stderr=True), keep=False) as log:
+    with StepLog(plain_console(stderr=True), keep=False) as log:
         measured = measure(
             folder,
             names,
@@ -59,7 +61,7 @@ def report(
             report=log,
         )
     folder_out = write_report(measured, out or Path("out") / f"quant-{measured.model}")
-    console = Console()
+    console = plain_console()
     console.print(Markdown(markdown(measured)))
     console.print(f"Report: {folder_out}/report.md")
 
@@ -69,7 +71,7 @@ def recipes() -> None:
     """List the recipes and what they do."""
     from arcmobile.quant.recipes import DEFAULT_RECIPE, RECIPES
 
-    console = Console()
+    console = plain_console()
     for recipe in RECIPES.values():
         mark = "  (default)" if recipe.name == DEFAULT_RECIPE else ""
-        console.print(f"[bold]{recipe.name}[/]{mark}: {recipe.description}")
+        console.print(Text.assemble(bold(recipe.name), f"{mark}: {recipe.description}"))

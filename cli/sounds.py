@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import unicodedata
@@ -9,14 +10,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from arcmobile.runtime.audio import Encoding
+from arcmobile.runtime.audio import Encoding, check_sound_name
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.noise import MAX_SEED
 from arcmobile.runtime.request import GenerationRequest
+from arcmobile.runtime.strict_json import parse_json
 from arcmobile.runtime.whole_output import check_file
+
+_MOST_PROMPTS_BYTES: Final = 64 << 20
+_MOST_LEVELS: Final = 32
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
 
 
 class SoundFormat(StrEnum):
@@ -62,46 +69,71 @@ def parse_numbers(assignments: Sequence[str]) -> dict[str, float]:
     for assignment in assignments:
         name, _, value = assignment.partition("=")
         try:
+            if not name or name in numbers:
+                raise ValueError
             numbers[name] = float(value)
         except ValueError:
             raise InputError(
-                f"--number {assignment}: write NAME=VALUE, e.g. seconds_start=0"
+                f"--number {assignment}: write NAME=VALUE once for each, e.g. seconds_start=0"
             ) from None
     return numbers
 
 
-def written_format(out: Path | None, chosen: SoundFormat | None) -> SoundFormat:
+@dataclass(frozen=True)
+class Destination:
+    """What ``--out`` names: a file, or a folder for files named by prompt and seed."""
+
+    path: Path
+    is_folder: bool
+
+    @classmethod
+    def of(cls, out: str | None) -> Destination:
+        """A folder exists, ends in a slash, or has no ending; no ``--out`` is the working one.
+
+        Raises:
+            InputError: the name is empty or holds a NUL character.
+        """
+        if out is None:
+            return cls(Path(), is_folder=True)
+        if not out.strip() or "\0" in out:
+            raise InputError(f"--out {out!r}: name a file or folder; leave it out to write here")
+        path = Path(out)
+        ends_in_slash = out.endswith(tuple(filter(None, (os.sep, os.altsep))))
+        return cls(path, is_folder=ends_in_slash or path.suffix == "" or path.is_dir())
+
+
+def written_format(out: Destination, chosen: SoundFormat | None) -> SoundFormat:
     """The format asked for, by option or by the end of the file name; they must not disagree."""
-    ending = out.suffix.lower() if out is not None else ""
+    ending = "" if out.is_folder else out.path.suffix.lower()
     if chosen is None:
         return SoundFormat.flac if ending == SoundFormat.flac.suffix else SoundFormat.wav
-    if out is not None and _names_file(out) and ending != chosen.suffix:
-        raise InputError(f"--out {out}: --format {chosen.value} needs a name in {chosen.suffix}")
+    if not out.is_folder and ending != chosen.suffix:
+        raise InputError(
+            f"--out {out.path}: --format {chosen.value} needs a name in {chosen.suffix}, or a "
+            f"folder's in {os.sep}"
+        )
     return chosen
-
-
-def _names_file(out: Path) -> bool:
-    """Whether --out is a file rather than a folder: a folder exists, or has no ending."""
-    return not out.is_dir() and out.suffix != ""
 
 
 def read_requests(
     base: GenerationRequest, prompt: str | None, prompts: Path | None
 ) -> list[GenerationRequest]:
+    """The requests of a prompt or of a file of prompts.
+
+    Lines end with a line feed, a carriage return or both; other separators belong to a prompt.
+
+    Raises:
+        InputError: neither or both are given; the file cannot be read, is not UTF-8 text, or a
+            line of it is wrong.
+    """
     if (prompt is None) == (prompts is None):
         raise InputError('give either a prompt (it may be empty: "") or --prompts FILE')
     if prompt is not None:
         return [replace(base, prompt=prompt)]
     assert prompts is not None
-    try:
-        lines = prompts.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"--prompts {prompts}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"--prompts {prompts}: is not UTF-8 text ({error.reason})") from error
     requests = [
         _request_of_line(base, line.strip(), f"--prompts {prompts}, line {number}")
-        for number, line in enumerate(lines, 1)
+        for number, line in enumerate(_LINE_END.split(_text_of(prompts)), 1)
         if line.strip()
     ]
     if not requests:
@@ -109,16 +141,43 @@ def read_requests(
     return requests
 
 
+def _text_of(prompts: Path) -> str:
+    try:
+        with prompts.open("rb") as file:
+            data = file.read(_MOST_PROMPTS_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"--prompts {prompts}: cannot be read ({error.strerror})") from error
+    if len(data) > _MOST_PROMPTS_BYTES:
+        raise InputError(
+            f"--prompts {prompts}: is larger than {_MOST_PROMPTS_BYTES >> 20} MiB; split it"
+        )
+    try:
+        text = data.decode("utf-8-sig")  # editors put a byte order mark first; it means nothing
+    except UnicodeDecodeError as error:
+        raise InputError(f"--prompts {prompts}: is not UTF-8 text ({error.reason})") from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InputError(
+            f"--prompts {prompts}, line {line}: holds a NUL character, so it is not UTF-8 text "
+            "(UTF-16?); save it as UTF-8"
+        )
+    return text
+
+
 def _request_of_line(base: GenerationRequest, line: str, where: str) -> GenerationRequest:
     if not line.startswith("{"):
         return replace(base, prompt=line)
     try:
+        # Strictly first: pydantic takes the last of two equal keys.
+        parse_json(line, most_bytes=_MOST_PROMPTS_BYTES, most_levels=_MOST_LEVELS)
         fields = PromptLine.model_validate_json(line).model_dump(exclude_none=True)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         field = ".".join(map(str, problem["loc"]))
         known = ", ".join(PromptLine.model_fields)
         raise InputError(f"{where}: {field}: {problem['msg']} (fields: {known})") from error
+    except ValueError as error:
+        raise InputError(f"{where}: {error}; write one JSON object on the line") from error
     return replace(base, **fields)
 
 
@@ -132,15 +191,18 @@ def variations(requests: list[GenerationRequest], batch: int) -> Iterator[Genera
 
 
 def name_files(
-    requests: list[GenerationRequest], out: Path | None, written: SoundFormat, *, overwrite: bool
+    requests: list[GenerationRequest], out: Destination, written: SoundFormat, *, overwrite: bool
 ) -> list[Sound]:
     """A file for every sound, checked before anything runs."""
-    if out is not None and _names_file(out):
+    if not out.is_folder:
         if len(requests) > 1:
-            raise InputError(f"--out {out}: is one file for {len(requests)} sounds; give a folder")
-        check_file(out, overwrite=overwrite)
-        return [Sound(requests[0], out)]
-    folder = out or Path()
+            raise InputError(
+                f"--out {out.path}: is one file for {len(requests)} sounds; give a folder"
+            )
+        check_sound_name(out.path, written.encoding)
+        check_file(out.path, overwrite=overwrite, option="--out")
+        return [Sound(requests[0], out.path)]
+    folder = out.path
     taken: set[Path] = set()
     sounds = []
     for request in requests:
@@ -150,7 +212,8 @@ def name_files(
         while path in taken or (path.exists() and not overwrite):
             copy += 1
             path = folder / f"{stem}-{copy}{written.suffix}"
-        check_file(path, overwrite=overwrite)
+        check_sound_name(path, written.encoding)
+        check_file(path, overwrite=overwrite, option="--out")
         taken.add(path)
         sounds.append(Sound(request, path))
     return sounds

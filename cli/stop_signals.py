@@ -1,26 +1,38 @@
-"""A command that is told to end (SIGTERM, SIGHUP) ends like one stopped by Ctrl-C: it cleans up."""
+"""A command that is told to end (Ctrl-C, SIGTERM, SIGHUP) cleans up and ends, however often."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-_NAMES: Final = ("SIGTERM", "SIGHUP")
+EXIT_STOPPED: Final = 130
+_NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")
+_GRACE_SECONDS: Final = 5.0  # for cleaning up; a signal after that ends the process at once
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Raises :class:`KeyboardInterrupt` in the block when such a signal comes.
+    """Raises :class:`KeyboardInterrupt` in the block when the first such signal comes.
 
-    A signal that is ignored stays so (``nohup``). Outside the main thread nothing changes.
+    More of them do not disturb the cleaning up, but end the process if it takes too long. A signal
+    that is ignored stays so (``nohup``). Outside the main thread nothing changes.
     """
+    first: float | None = None
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal first
+        now = time.monotonic()
+        if first is None:
+            first = now
+            raise KeyboardInterrupt
+        if now - first > _GRACE_SECONDS:
+            os._exit(EXIT_STOPPED)
 
     before = {}
     if threading.current_thread() is threading.main_thread():

@@ -1,16 +1,19 @@
 """What runs a program: one interface over ExecuTorch, ONNX Runtime, LiteRT and, elsewhere, PyTorch.
 
 An engine loads components by name and runs their entries on numpy arrays. Shapes and dtypes are
-checked here, against the manifest, so that no engine meets a tensor it does not expect. Engines
-are imported when first asked for: a board installs only the one it uses.
+checked here, against the manifest, so that no engine meets a tensor it does not expect. Whatever a
+library raises becomes an error of one line, and calls of several threads take turns. Engines are
+imported when first asked for: a board installs only the one it uses.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,8 +21,9 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from arcmobile.runtime import bounds
 from arcmobile.runtime.bundle import Bundle, Component, Entry, Manifest, TensorSpec
-from arcmobile.runtime.errors import EngineError, InputError
+from arcmobile.runtime.errors import ArcMobileError, EngineError, InputError, one_line
 
 Array = NDArray[Any]
 
@@ -28,12 +32,16 @@ class Engine(ABC):
     """Runs the components of one manifest. Close it, or use it as a context manager.
 
     A subclass implements :meth:`_load`, :meth:`_unload` and :meth:`_run`, and :meth:`_prepare`
-    where an entry has work of its own to do before its first run.
+    where an entry has work of its own to do before its first run. Several threads may use one
+    engine: they take turns. A process forked from one that has loaded programs cannot use them,
+    because the engines' threads do not come along.
     """
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self._loaded: set[str] = set()
+        self._turns = threading.RLock()
+        self._process = os.getpid()
 
     @property
     def loaded(self) -> frozenset[str]:
@@ -48,17 +56,24 @@ class Engine(ABC):
         """
         self._component(component)
         spec = None if entry is None else self._entry(component, entry)
-        if component not in self._loaded:
-            self._load(component)
-            self._loaded.add(component)
-        if spec is not None:
-            self._prepare(component, spec)
+        self._check_process()
+        with self._turns:
+            if component not in self._loaded:
+                with self._as_engine_error(component):
+                    self._load(component)
+                self._loaded.add(component)
+            if spec is not None:
+                with self._as_engine_error(f"{component}.{spec.name}"):
+                    self._prepare(component, spec)
 
     def unload(self, component: str) -> None:
         """Frees a component's program; nothing to do if it is not loaded."""
-        if component in self._loaded:
-            self._loaded.remove(component)
-            self._unload(component)
+        if os.getpid() != self._process:
+            return
+        with self._turns:
+            if component in self._loaded:
+                self._loaded.remove(component)
+                self._unload(component)
 
     def run(self, component: str, entry: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Runs one entry of a component and returns its outputs by name.
@@ -70,8 +85,15 @@ class Engine(ABC):
         spec = self._entry(component, entry)
         where = f"{component}.{entry}"
         arrays = _checked(f"{where} input", spec.inputs, inputs)
-        self.load(component, entry)
-        outputs = self._run(component, spec, arrays)
+        self._check_process()
+        with self._turns:
+            self.load(component, entry)
+            with self._as_engine_error(where):
+                outputs = list(map(np.asarray, self._run(component, spec, arrays)))
+        if len(outputs) != len(spec.outputs):
+            raise EngineError(
+                f"{where} has {len(outputs)} outputs; the manifest says {len(spec.outputs)}"
+            )
         named = dict(zip((output.name for output in spec.outputs), outputs, strict=True))
         _checked(f"{where} output", spec.outputs, named)
         return named
@@ -91,6 +113,28 @@ class Engine(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise EngineError(
+                "this process was forked from one whose engine is open, and the engine's threads "
+                "did not come along; open it here, or start processes by the method 'spawn'"
+            )
+
+    @contextmanager
+    def _as_engine_error(self, where: str) -> Iterator[None]:
+        """Turns whatever a library raises, panics of Rust and C++ included, into one line."""
+        try:
+            yield
+        except (ArcMobileError, KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except MemoryError as error:
+            raise EngineError(f"{where}: not enough memory; free some") from error
+        except BaseException as error:
+            raise EngineError(
+                f"{where}: {self.manifest.backend} fails ({type(error).__name__}: "
+                f"{one_line(error)}); export the bundle again"
+            ) from error
 
     def _component(self, name: str) -> Component:
         try:
@@ -140,11 +184,6 @@ def _checked(where: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array
     return [np.ascontiguousarray(arrays[spec.name]) for spec in specs]
 
 
-def one_line(error: Exception) -> str:
-    """The text of a library's exception on one line."""
-    return " ".join(str(error).split())
-
-
 @dataclass(frozen=True)
 class EngineOptions:
     """``threads``: worker threads of the engine; ``None`` takes every CPU this process may use."""
@@ -152,11 +191,11 @@ class EngineOptions:
     threads: int | None = None
 
     def thread_count(self) -> int:
-        """The number of threads to use; :class:`InputError` if it is not positive."""
+        """The number of threads to use; :class:`InputError` if it is out of range."""
         if self.threads is None:
-            return available_cpus()
-        if self.threads < 1:
-            raise InputError(f"--threads {self.threads}: give 1 or more")
+            return min(available_cpus(), bounds.THREADS)
+        if not isinstance(self.threads, int) or not 1 <= self.threads <= bounds.THREADS:
+            raise InputError(f"--threads {self.threads}: give 1 to {bounds.THREADS}")
         return self.threads
 
 
@@ -203,9 +242,9 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
         )
     try:
         engine_class = getattr(importlib.import_module(kind.module), kind.class_name)
-    except ImportError as error:
+    except (ImportError, OSError, RuntimeError) as error:  # its native libraries fail in any way
         raise EngineError(
-            f"backend {backend!r} needs {kind.package} ({error}): "
+            f"backend {backend!r} needs {kind.package} ({one_line(error)}): "
             f"pip install 'arcmobile[{kind.extra}]'"
         ) from error
     engine: Engine = engine_class(bundle, options)

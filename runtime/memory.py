@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-import resource
 import sys
 from pathlib import Path
 from typing import Final
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
@@ -26,12 +30,15 @@ def reset_peak() -> bool:
 def peak_bytes() -> int:
     """Largest resident set since :func:`reset_peak`, else since the process began; bytes.
 
-    Pages of memory-mapped program files count while they are resident.
+    Pages of memory-mapped program files count while they are resident. 0 where it is unknown
+    (Windows).
     """
     try:
         if match := _HIGH_WATER.search(_STATUS.read_text()):
             return int(match[1]) * 1024
     except OSError:
         pass  # no /proc here; the system call below knows the peak of the process
+    if resource is None:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

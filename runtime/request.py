@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from arcmobile.runtime import tensors
+from arcmobile.runtime import bounds, tensors
 from arcmobile.runtime.audio import Audio, InitAudio, fit_length, match_channels, read_init_audio
 from arcmobile.runtime.bundle import AudioFormat, Manifest
 from arcmobile.runtime.decode import PartPlan, plan_decoder
@@ -23,6 +23,7 @@ from arcmobile.runtime.schedule import pingpong_schedule
 from arcmobile.runtime.tokenizer import check_text
 
 SECONDS_INPUT: Final = "seconds_total"  # the number input that is told the length of the sound
+_LARGEST_NUMBER: Final = float(np.finfo(np.float32).max)
 DEFAULT_NOISE_LEVEL: Final = 0.7  # with init audio: recognisable, yet free to follow the prompt
 
 Stage = Literal["tokenize", "load", "conditioner", "encoder", "dit", "decode"]
@@ -115,6 +116,8 @@ def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
     schedule = manifest.schedule
     noise_level = _noise_level(request)
     steps = schedule.default_steps if request.steps is None else request.steps
+    if not isinstance(steps, int) or not 1 <= steps <= bounds.STEPS:
+        raise InputError(f"--steps {steps}: give 1 to {bounds.STEPS}")
     times = pingpong_schedule(
         steps,
         logsnr_start=schedule.logsnr_start,
@@ -132,7 +135,7 @@ def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
     if init is not None:
         warnings += _init_audio_warnings(init, samples, audio)
     seed = secrets.randbits(64) if request.seed is None else request.seed
-    if not 0 <= seed <= MAX_SEED:
+    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise InputError(f"--seed {seed}: give 0 to {MAX_SEED}")
     return Plan(
         prompt=request.prompt,
@@ -154,9 +157,10 @@ def _samples(seconds: float, longest: float, audio: AudioFormat) -> int:
 
     Less than a latent frame too much is the longest sound said with fewer digits: 11.9 for 11.888.
     """
-    finite = isinstance(seconds, int | float) and math.isfinite(seconds)
-    samples = round(seconds * audio.sample_rate) if finite else 0
     most = round(longest * audio.sample_rate)
+    # Compared first: the product of a large number would be infinite, which has no whole samples.
+    usable = isinstance(seconds, int | float) and 0 < seconds <= longest + 1
+    samples = round(seconds * audio.sample_rate) if usable else 0
     if not 1 <= samples < most + audio.samples_per_frame:
         upper = math.floor(longest * 1000) / 1000
         raise InputError(f"--seconds {seconds}: give more than 0 and at most {upper:g}")
@@ -180,7 +184,7 @@ def _numbers(
     for name, value in request.numbers.items():
         if name not in known:
             raise InputError(f"--number {name}: the model has no such input; known: {[*known]}")
-        if not math.isfinite(value):
+        if not isinstance(value, int | float) or not abs(value) <= _LARGEST_NUMBER:
             raise InputError(f"--number {name}: is {value}; give a finite value")
     values: dict[str, NDArray[np.float32]] = {}
     warnings: list[str] = []

@@ -7,7 +7,9 @@ the package, so weights that XNNPACK has repacked are not held twice.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,25 +60,39 @@ if importlib.util.find_spec("executorch.kernels.quantized") is not None:
 
 # Programs alive in this process: they hold the thread pool, which is one per process.
 _live_programs: weakref.WeakSet[Program] = weakref.WeakSet()
+_open_engines: weakref.WeakSet[ExecuTorchEngine] = weakref.WeakSet()
+_pool = threading.RLock()  # held while the pool's size or a program is being set up
+_pool_process: int | None = None  # that whose threads the pool has
 
 
 class ExecuTorchEngine(Engine):
     """Engine of ``.pte`` bundles. ``threads`` is the size of the process-wide thread pool.
 
-    The pool can only change while no program is loaded in the process; asking for another size
-    while one is raises :class:`EngineError`.
+    The pool can only change while no engine is open in the process; asking for another size while
+    one is raises :class:`EngineError`. So does a process forked after a program was loaded: the
+    pool's threads do not come along, and waiting for them would never end.
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         super().__init__(bundle.manifest)
+        _check_pool_process()
         self._bundle = bundle
         self._programs: dict[str, Program] = {}
         self._methods: dict[tuple[str, str], Method] = {}
         self._threads = options.thread_count()
+        with _pool:
+            for other in _open_engines:
+                _require_same(self._threads, other._threads)
+            _open_engines.add(self)
+
+    def close(self) -> None:
+        super().close()
+        _open_engines.discard(self)
 
     def _load(self, component: str) -> None:
         path = self._bundle.file(self._component(component))
-        with native_log() as log:
+        _check_pool_process()
+        with _pool, native_log() as log:
             _set_threads(self._threads)
             try:
                 program = Runtime.get().load_program(path)
@@ -124,12 +140,27 @@ class ExecuTorchEngine(Engine):
         self._methods[key] = method
 
 
+def _check_pool_process() -> None:
+    if _pool_process not in (None, os.getpid()):
+        raise EngineError(
+            "this process was forked from one that has used ExecuTorch, whose threads did not "
+            "come along; start processes by the method 'spawn'"
+        )
+
+
 def _set_threads(threads: int) -> None:
+    global _pool_process
+    _pool_process = os.getpid()
     if portable_lib._threadpool_get_thread_count() == threads:
         return
     if _live_programs:
-        raise EngineError(
-            f"--threads {threads}: another ExecuTorch engine of this process runs with "
-            f"{portable_lib._threadpool_get_thread_count()}; close it first or use that number"
-        )
+        _require_same(threads, portable_lib._threadpool_get_thread_count())
     portable_lib._unsafe_reset_threadpool(threads)
+
+
+def _require_same(threads: int, others: int) -> None:
+    if threads != others:
+        raise EngineError(
+            f"--threads {threads}: another ExecuTorch engine of this process runs with {others}; "
+            "close it first or use that number"
+        )

@@ -9,9 +9,9 @@ from typing import Any
 from ai_edge_litert.interpreter import Interpreter
 
 from arcmobile.runtime.bundle import Bundle, Entry, TensorSpec
-from arcmobile.runtime.engine import Array, Engine, EngineOptions, one_line
+from arcmobile.runtime.engine import Array, Engine, EngineOptions
 from arcmobile.runtime.engines.native_log import native_log
-from arcmobile.runtime.errors import EngineError
+from arcmobile.runtime.errors import EngineError, one_line
 
 
 class LiteRtEngine(Engine):

@@ -10,8 +10,8 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from arcmobile.runtime.bundle import Bundle, Entry
-from arcmobile.runtime.engine import Array, Engine, EngineOptions, one_line
-from arcmobile.runtime.errors import EngineError
+from arcmobile.runtime.engine import Array, Engine, EngineOptions
+from arcmobile.runtime.errors import EngineError, one_line
 
 # ONNX Runtime's exceptions share no base class of their own.
 _ORT_ERRORS = (

@@ -1,0 +1,84 @@
+"""JSON from outside, read strictly: nothing is passed over, whatever it is an error of one line.
+
+Libraries let pass what readers in other languages do not: the last of two equal keys, ``NaN``,
+numbers that become infinite, a byte order mark. And deep nesting ends some of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final
+
+_BYTE_ORDER_MARK: Final = "\ufeff"
+# Strings first, so that brackets in them do not count.
+_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+
+
+def parse_json(data: bytes | str, *, most_bytes: int, most_levels: int) -> Any:
+    """Parse one document.
+
+    Args:
+        data: UTF-8, or text.
+        most_bytes: its largest size.
+        most_levels: how deep arrays and objects may lie in each other.
+
+    Raises:
+        ValueError: it is larger or deeper than that, not JSON, has a key twice or a number that is
+            not finite; the text is one line.
+    """
+    if len(data) > most_bytes:
+        raise ValueError(f"larger than {most_bytes} bytes")
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text (byte {error.start})") from None
+    if text.startswith(_BYTE_ORDER_MARK):
+        raise ValueError("begins with a byte order mark")
+    _check_depth(text, most_levels)
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_float=_finite,
+            parse_constant=_refuse_constant,
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"not JSON ({error.msg} at line {error.lineno} column {error.colno})"
+        ) from None
+
+
+def _check_depth(text: str, most_levels: int) -> None:
+    level = 0
+    for found in _TOKENS.finditer(text):
+        first = found[0][0]
+        if first in "[{":
+            level += 1
+            if level > most_levels:
+                raise ValueError(f"nested deeper than {most_levels} levels")
+        elif first in "]}":
+            level -= 1
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"key {key[:80]!r} stands twice in one object")
+            seen.add(key)
+    return found
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"number {digits[:40]} is too large")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
