@@ -137,8 +137,7 @@ TRICKY = [
 
 def tokenizer_of(bundle: Path) -> tuple[PromptTokenizer, list[str]]:
     opened = Bundle.open(bundle)
-    files = [str(bundle / "spiece.model"), str(bundle / "tokenizer.json")]
-    return PromptTokenizer.from_bundle(opened), [*files, str(opened.manifest.tokenizer.eos_id)]
+    return PromptTokenizer.from_bundle(opened), [str(bundle / "tokenizer.json")]
 
 
 def native_tokens(arguments: list[str], prompts: list[str]) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Writes the Kotlin tokenizer's tables of Unicode classes: ``unicode_tables.py [FILE]``.
+"""Writes the tables of Unicode classes that the tokenizers in Kotlin and C++ read.
 
 The normalizer of the ``tokenizers`` library works by grapheme clusters, and its added tokens can
 ask for word boundaries. Both depend on the version of Unicode that the library was built with,
@@ -10,17 +10,15 @@ normalized whose result shows where clusters end. Run this when the pin of ``tok
 from __future__ import annotations
 
 import struct
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from tokenizers import normalizers, pre_tokenizers
 
-KOTLIN: Final = (
-    Path(__file__).resolve().parents[1]
-    / "core/src/main/kotlin/org/arcmobile/tokenizer/UnicodeTables.kt"
-)
+_ROOT: Final = Path(__file__).resolve().parents[2]
+KOTLIN: Final = _ROOT / "android_demo/core/src/main/kotlin/org/arcmobile/tokenizer/UnicodeTables.kt"
+CXX: Final = _ROOT / "runtime/native/src/tokenizer/unicode_tables.cc"
 
 _NEWLINE: Final = ord("\n")
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -145,22 +143,41 @@ def kotlin() -> str:
         [
             "package org.arcmobile.tokenizer",
             "// Written by check/unicode_tables.py; see RangeTable for the format.",
-            _constant(
+            _kotlin_constant(
                 "Classes that grapheme clusters depend on, of the library's version of Unicode.",
                 "GRAPHEME_BREAKS",
                 grapheme_table(),
             ),
-            _constant(r"The library's `\w`.", "WORD_CHARACTERS", word_table()) + "\n",
+            _kotlin_constant(r"The library's `\w`.", "WORD_CHARACTERS", word_table()) + "\n",
         ]
     )
 
 
-def _constant(about: str, name: str, value: str) -> str:
+def _kotlin_constant(about: str, name: str, value: str) -> str:
     lines = [value[start : start + _LINE] for start in range(0, len(value), _LINE)]
     text = " +\n".join(f'    "{line}"' for line in lines)
     return f"/** {about} */\ninternal const val {name}: String =\n{text}"
 
 
+def cxx() -> str:
+    """The text of ``unicode_tables.cc``."""
+    return "\n\n".join(
+        [
+            '// Written by android_demo/check/unicode_tables.py.\n#include "unicode_tables.h"',
+            "namespace arcmobile::tokenizer {",
+            _cxx_constant("kGraphemeBreaks", grapheme_table()),
+            _cxx_constant("kWordCharacters", word_table()),
+            "}  // namespace arcmobile::tokenizer\n",
+        ]
+    )
+
+
+def _cxx_constant(name: str, value: str) -> str:
+    lines = [value[start : start + _LINE] for start in range(0, len(value), _LINE)]
+    text = "\n".join(f'    "{line}"' for line in lines)
+    return f"const std::string_view {name} =\n{text};"
+
+
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else KOTLIN
-    target.write_text(kotlin(), encoding="utf-8")
+    KOTLIN.write_text(kotlin(), encoding="utf-8")
+    CXX.write_text(cxx(), encoding="utf-8")

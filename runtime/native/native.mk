@@ -5,7 +5,6 @@
 
 NATIVE := build/native
 NATIVE_SOURCES := $(NATIVE)/sources
-SENTENCEPIECE_SOURCE := $(NATIVE_SOURCES)/.sentencepiece
 EXECUTORCH_ARM64 := $(NATIVE_SOURCES)/.executorch-arm64
 BENCH ?= out/bench
 # One core, and all of them.
@@ -15,13 +14,13 @@ PLUGIN := $(NATIVE)/plugin/libinstructions.so
 
 ##@ Run on Arm
 
-native: $(INSTALLED_EXPORT) $(SENTENCEPIECE_SOURCE) ## Build the C++ runner for this machine
+native: $(INSTALLED_EXPORT) ## Build the C++ runner for this machine
 	@$(call build_native,host)
 
-native-arm64: $(INSTALLED_EXPORT) $(SENTENCEPIECE_SOURCE) $(EXECUTORCH_ARM64) $(PLUGIN) ## Build it for Arm boards and the emulator
+native-arm64: $(INSTALLED_EXPORT) $(EXECUTORCH_ARM64) $(PLUGIN) ## Build it for Arm boards and the emulator
 	@$(call build_native,linux-arm64)
 
-native-android: $(INSTALLED_EXPORT) $(SENTENCEPIECE_SOURCE) ## Build it for phones (ANDROID_NDK_HOME and EXECUTORCH_ANDROID set)
+native-android: $(INSTALLED_EXPORT) ## Build it for phones (ANDROID_NDK_HOME and EXECUTORCH_ANDROID set)
 	@$(call build_native,android-arm64)
 
 bench: native $(BUNDLE)/manifest.json ## Time a bundle on this machine, with a report (BUNDLE=...)
@@ -62,13 +61,6 @@ mkdir -p $(NATIVE_SOURCES); \
 $(BIN)/python -m pip download -q --disable-pip-version-check --no-deps --require-hashes \
     -r $(1) -d $(NATIVE_SOURCES) $(2)
 endef
-
-$(SENTENCEPIECE_SOURCE): runtime/native/sources.txt | $(INSTALLED_EXPORT)
-	@echo "fetching the source of SentencePiece"
-	@$(call fetch_source,$<,--no-binary :all:)
-	@rm -rf $(NATIVE_SOURCES)/sentencepiece && mkdir $(NATIVE_SOURCES)/sentencepiece
-	@tar xzf $(NATIVE_SOURCES)/sentencepiece-*.tar.gz --strip-components 1 -C $(NATIVE_SOURCES)/sentencepiece
-	@touch $@
 
 $(EXECUTORCH_ARM64): runtime/native/sources-arm64.txt | $(INSTALLED_EXPORT)
 	@echo "fetching the ExecuTorch libraries for Arm"

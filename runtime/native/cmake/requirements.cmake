@@ -9,11 +9,6 @@ foreach(header nlohmann/json.hpp CLI/CLI.hpp)
   endif()
 endforeach()
 
-if(NOT EXISTS ${SENTENCEPIECE_SOURCE}/sentencepiece/CMakeLists.txt)
-  message(FATAL_ERROR "SENTENCEPIECE_SOURCE '${SENTENCEPIECE_SOURCE}' is not the unpacked source "
-                      "package of sentencepiece: run `make native`, which fetches it")
-endif()
-
 if(ANDROID)
   if(NOT EXECUTORCH_ROOT)
     message(FATAL_ERROR "no ExecuTorch build for Android: build ExecuTorch with its preset "

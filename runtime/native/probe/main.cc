@@ -5,7 +5,9 @@
 //   arcmobile-probe windows FRAMES WINDOW CONTEXT          start stop keep_start keep_stop
 //   arcmobile-probe chain FRAMES SAMPLES_PER_FRAME SAMPLES MISSING RATE:CONTEXT:WINDOW,WINDOW...
 //       one RATE... for each part; what is run, freed and given, see `chain` below
-//   arcmobile-probe tokens SPIECE_MODEL TOKENIZER_JSON EOS < lines    JSON strings in, ids out
+//   arcmobile-probe tokens TOKENIZER_JSON < lines    JSON strings in, ids out
+//   arcmobile-probe sha256 < bytes                         by the CPU's instructions, and without
+//   arcmobile-probe pcm16 < float32 values                 16-bit samples
 
 #include <algorithm>
 #include <cstdio>
@@ -19,9 +21,11 @@
 
 #include "decoder_chain.h"
 #include "noise.h"
+#include "prompt_tokenizer.h"
 #include "request.h"
 #include "sampler.h"
-#include "tokenizer.h"
+#include "sha256.h"
+#include "wav_writer.h"
 
 using namespace arcmobile;
 
@@ -98,12 +102,39 @@ int chain(const std::vector<std::string>& a) {
 }
 
 int tokens(const std::vector<std::string>& a) {
-  const PromptTokenizer tokenizer(Tokenizer{a[1], a[2], 64, 0, std::stoi(a[3])});
+  const PromptTokenizer tokenizer(Tokenizer{a[1], 64, 0, 0});
   for (std::string line; std::getline(std::cin, line);) {
     for (const auto id : tokenizer.encode(nlohmann::json::parse(line).get<std::string>())) {
       std::printf("%d ", id);
     }
     std::puts("");
+  }
+  return 0;
+}
+
+std::string standard_input() {
+  return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+}
+
+// In pieces of odd sizes, so that blocks are put together from several.
+int digests() {
+  const std::string bytes = standard_input();
+  for (const bool portable : {false, true}) {
+    Sha256 hash(portable);
+    for (std::size_t at = 0, size = 1; at < bytes.size(); at += size, size = size * 2 + 1) {
+      hash.add(std::string_view(bytes).substr(at, size));
+    }
+    std::puts(hash.finish().c_str());
+  }
+  return 0;
+}
+
+int samples() {
+  const std::string bytes = standard_input();
+  for (std::size_t at = 0; at + sizeof(float) <= bytes.size(); at += sizeof(float)) {
+    float value = 0;
+    std::memcpy(&value, bytes.data() + at, sizeof value);
+    std::printf("%d\n", to_pcm16(value));
   }
   return 0;
 }
@@ -141,7 +172,9 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (a.size() >= 6 && a[0] == "chain") return chain(a);
-  if (a.size() == 4 && a[0] == "tokens") return tokens(a);
+  if (a.size() == 2 && a[0] == "tokens") return tokens(a);
+  if (a.size() == 1 && a[0] == "sha256") return digests();
+  if (a.size() == 1 && a[0] == "pcm16") return samples();
   std::fputs("see the head of probe/main.cc\n", stderr);
   return 2;
 }

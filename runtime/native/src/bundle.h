@@ -1,4 +1,4 @@
-// The bundle's manifest, checked: see runtime/bundle_schema.py, which defines it.
+// A bundle: its manifest, which runtime/bundle_schema.py defines, and files that are there.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,19 @@ struct TensorSpec {
 
 struct Entry {
   std::string name;
-  int frames;  // of its input, the latent or a decoder part's features; 0 for the conditioner
+  int frames;  // of its input, the latent or a decoder part's features; 0: the manifest has none
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
+
+  // The input or output of that name, or nullptr.
+  const TensorSpec* find(const std::string& tensor) const;
+};
+
+// A file as the manifest records it.
+struct FileRecord {
+  std::string name;
+  std::string sha256;  // 64 hexadecimal digits
+  std::int64_t bytes;
 };
 
 struct Component {
@@ -48,8 +58,7 @@ struct NumberInput {
 };
 
 struct Tokenizer {
-  std::string sentencepiece_path;
-  std::string json_path;  // names the special tokens
+  std::string json_path;
   int max_length;
   std::int32_t pad_id;
   std::int32_t eos_id;
@@ -60,6 +69,8 @@ struct Bundle {
   std::string model_id;
   std::string recipe;
   std::string backend;
+  std::string minimum_runtime;  // 1.3.0; empty: the manifest does not say
+  std::string objective;        // rf_denoiser or rectified_flow; empty: the manifest does not say
   int sample_rate;
   int channels;
   int samples_per_frame;
@@ -73,12 +84,14 @@ struct Bundle {
   Component conditioner;
   Component dit;
   std::vector<DecoderPart> decoder;  // one or more, in order
+  std::vector<FileRecord> files;     // all of them, the tokenizer's first
 
   int longest_frames() const { return frame_counts.back(); }
 };
 
-// Reads `folder`/manifest.json and checks it and the presence and size of every file.
-// Throws Error naming the file, the field and the mend.
+// Opens the bundle in a folder, which may also be given as the path of its manifest. Checks the
+// manifest, and that every file is there, at its size and with its digest (see verified_files.h).
+// Throws Error naming the file, the field and the way out.
 Bundle open_bundle(const std::string& folder);
 
 }  // namespace arcmobile

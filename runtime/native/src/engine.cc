@@ -1,16 +1,22 @@
 #include "engine.h"
 
+#include <unistd.h>
+
 #include <executorch/devtools/etdump/etdump_flatcc.h>
 #include <executorch/extension/module/module.h>
 #include <executorch/extension/tensor/tensor.h>
+#include <executorch/runtime/executor/program.h>
 
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
+#include <memory>
 
 #include "errors.h"
 #include "library_log.h"
+#include "signals.h"
+#include "threads.h"
+#include "whole_file.h"
 
 #if __has_include(<executorch/extension/threadpool/threadpool.h>)
 #include <executorch/extension/threadpool/threadpool.h>
@@ -55,9 +61,25 @@ bool same_shape(const TensorSpec& spec, const Sizes& sizes) {
   return true;
 }
 
+// Buffers that a program plans are filled with zeros, however large a broken one says they are.
+bool fits_into_memory(Module& module, const std::string& method) {
+  auto meta = module.method_meta(method);
+  if (!meta.ok()) return true;  // refused when it is loaded
+  const auto whole = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+                     static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  std::uint64_t planned = 0;
+  for (std::size_t i = 0; i < meta->num_memory_planned_buffers(); ++i) {
+    const auto size = meta->memory_planned_buffer_size(i);
+    if (!size.ok() || *size < 0 || static_cast<std::uint64_t>(*size) > whole) return false;
+    planned += static_cast<std::uint64_t>(*size);
+  }
+  return planned <= whole;
+}
+
 }  // namespace
 
 void set_thread_count(int threads) {
+  expect_threads(threads);
   auto* pool = executorch::extension::threadpool::get_threadpool();
   const auto count = static_cast<std::uint32_t>(threads);
   if (pool == nullptr ||
@@ -75,15 +97,22 @@ struct ComponentProgram::Loaded {
 
 ComponentProgram::ComponentProgram(const Component& component, const Entry& entry, LoadMode mode,
                                    bool trace)
-    : entry_(entry), where_(component.name + "." + entry.name) {
+    : entry_(entry), path_(component.path), where_(component.name + "." + entry.name) {
+  blame_faults_on(path_);
   auto tracer = trace ? std::make_unique<ETDumpGen>() : nullptr;
   auto* kept = tracer.get();
   const auto load_mode = mode == LoadMode::mmap ? Module::LoadMode::Mmap : Module::LoadMode::File;
   loaded_.reset(new Loaded{kept, Module(component.path, load_mode, std::move(tracer))});
   Module& module = loaded_->module;
-  if (const Code code = module.load(); code != Code::Ok) {
+  // The minimal verification of the default follows offsets of a broken file out of bounds.
+  const auto verification = executorch::runtime::Program::Verification::InternalConsistency;
+  if (const Code code = module.load(verification); code != Code::Ok) {
     throw Error(component.path + ": ExecuTorch refuses it (" + say(code) +
                            "); export the bundle again");
+  }
+  if (!fits_into_memory(module, entry.name)) {
+    throw Error(where_ + ": needs more memory than this machine has; use a smaller recipe, or " +
+                "export the bundle again");
   }
   if (const Code code = module.load_method(entry.name); code != Code::Ok) {
     throw Error(where_ + ": ExecuTorch cannot load it (" + say(code) +
@@ -112,9 +141,13 @@ ComponentProgram::ComponentProgram(const Component& component, const Entry& entr
   }
 }
 
-ComponentProgram::~ComponentProgram() = default;
+ComponentProgram::~ComponentProgram() {
+  blame_faults_on(path_);
+  loaded_.reset();
+}
 
 Floats ComponentProgram::run(const Inputs& inputs) {
+  blame_faults_on(path_);
   std::vector<TensorPtr> tensors;
   std::vector<EValue> values;
   for (const TensorSpec& spec : entry_.inputs) {
@@ -132,7 +165,11 @@ Floats ComponentProgram::run(const Inputs& inputs) {
   }
   Floats named;
   for (std::size_t i = 0; i < entry_.outputs.size(); ++i) {
-    const auto& tensor = outputs->at(i).toTensor();
+    const EValue& output = outputs->at(i);
+    if (!output.isTensor() || !same_shape(entry_.outputs[i], output.toTensor().sizes())) {
+      throw Error(path_ + ": its outputs are not those of the manifest; export the bundle again");
+    }
+    const auto& tensor = output.toTensor();
     const auto* data = tensor.const_data_ptr<float>();
     std::vector<float> copied(data, data + entry_.outputs[i].size());
     for (const float value : copied) {
@@ -148,10 +185,10 @@ Floats ComponentProgram::run(const Inputs& inputs) {
 
 void ComponentProgram::write_trace(const std::string& path) {
   const auto result = loaded_->trace->get_etdump_data();
-  std::ofstream file(path, std::ios::binary);
-  file.write(static_cast<const char*>(result.buf), static_cast<std::streamsize>(result.size));
-  std::free(result.buf);
-  if (!file.flush()) throw Error(path + ": cannot be written; choose another --etdump");
+  const std::unique_ptr<void, void (*)(void*)> owner(result.buf, std::free);
+  WholeFile file(path, true, "--etdump");
+  file.append({static_cast<const char*>(result.buf), result.size});
+  file.finish();
 }
 
 }  // namespace arcmobile

@@ -20,7 +20,8 @@ struct Inputs {
   std::map<std::string, std::vector<std::int32_t>> integers;
 };
 
-// Sets the size of the process-wide thread pool; before the first program is loaded.
+// Sets the size of the process-wide thread pool; before the first program is loaded. Throws Error
+// where so many threads cannot be started.
 void set_thread_count(int threads);
 
 // Version of the ExecuTorch libraries it was built with.
@@ -42,6 +43,7 @@ class ComponentProgram {
  private:
   struct Loaded;
   const Entry& entry_;
+  std::string path_;
   std::string where_;  // component.entry, for messages
   std::unique_ptr<Loaded> loaded_;
 };

@@ -10,9 +10,10 @@
 
 #include "decoder_chain.h"
 #include "process_memory.h"
+#include "prompt_tokenizer.h"
 #include "sampler.h"
+#include "signals.h"
 #include "stage_marks.h"
-#include "tokenizer.h"
 
 namespace arcmobile {
 namespace {
@@ -89,6 +90,7 @@ class Generation {
     const Inputs text = tokenize(prompt);
     Inputs dit_inputs{condition(text), {}};
     decode(sample(dit_inputs));
+    blame_faults_on("");
     mark("finish");
     return std::move(stats_);
   }

@@ -5,8 +5,10 @@
 #include <random>
 #include <sstream>
 
+#include "bounds.h"
 #include "decode_windows.h"
 #include "errors.h"
+#include "prompt_tokenizer.h"
 #include "sampler.h"
 
 namespace arcmobile {
@@ -77,6 +79,7 @@ std::vector<PartPlan> plan_decoder(const Bundle& bundle, int frames) {
 }
 
 Plan make_plan(const Request& request, const Bundle& bundle) {
+  check_prompt(request.prompt);
   const double longest =
       static_cast<double>(bundle.longest_frames()) * bundle.samples_per_frame / bundle.sample_rate;
   const double seconds = request.seconds.value_or(longest);
@@ -87,13 +90,17 @@ Plan make_plan(const Request& request, const Bundle& bundle) {
   plan.frames = *std::find_if(bundle.frame_counts.begin(), bundle.frame_counts.end(),
                               [&](int count) { return count >= plan.frames_needed; });
   const int steps = request.steps.value_or(bundle.default_steps);
-  if (steps < 1 || steps > kMaxSteps) {
-    throw Error(text("--steps ", steps, ": give 1 to ", kMaxSteps));
+  if (steps < 1 || steps > bounds::steps) {
+    throw Error(text("--steps ", steps, ": give 1 to ", bounds::steps));
   }
   plan.times = pingpong_schedule(steps, bundle.logsnr_start, bundle.logsnr_end);
   plan.seed = request.seed ? *request.seed : random_seed();
   plan.decoder = plan_decoder(bundle, plan.frames);
   settle_numbers(request, seconds, bundle, plan);
+  if (bundle.objective == "rectified_flow") {
+    plan.warnings.push_back(text("a flow model: ", steps, " steps without guidance are not what it ",
+                                 "was trained for; use a model after ARC for few steps"));
+  }
   return plan;
 }
 

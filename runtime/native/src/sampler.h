@@ -7,8 +7,6 @@
 
 namespace arcmobile {
 
-inline constexpr int kMaxSteps = 64;
-
 // Times of shape (steps + 1), from 1 down to 0: sigmoid(-linspace(logsnr_start, logsnr_end)).
 std::vector<float> pingpong_schedule(int steps, double logsnr_start, double logsnr_end);
 

@@ -22,6 +22,8 @@ std::vector<int> decoder_windows(const Plan& plan) {
   return windows;
 }
 
+}  // namespace
+
 std::vector<std::string> all_warnings(const StatsContext& context) {
   auto warnings = context.stats.warnings;
   if (context.clipped > 0) {
@@ -30,8 +32,6 @@ std::vector<std::string> all_warnings(const StatsContext& context) {
   }
   return warnings;
 }
-
-}  // namespace
 
 std::string stats_json(const StatsContext& context) {
   const GenerationStats& stats = context.stats;

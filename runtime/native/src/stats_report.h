@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "bundle.h"
 #include "generation.h"
@@ -18,6 +19,9 @@ struct StatsContext {
   int threads;
   std::uint64_t clipped;
 };
+
+// What the user should hear about, a line each.
+std::vector<std::string> all_warnings(const StatsContext& context);
 
 // The keys are those of `arcmobile generate --stats-json` and a few more; `stats_version` is 1.
 std::string stats_json(const StatsContext& context);

@@ -1,113 +1,105 @@
 #include "wav_writer.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <limits>
 
 #include "errors.h"
 
 namespace arcmobile {
 namespace {
 
-constexpr std::uint32_t kHeaderBytes = 44;
+constexpr const char* kOption = "--out";
+constexpr std::uint64_t kHeaderBytes = 44;
+constexpr std::uint64_t kMostBytes = std::numeric_limits<std::uint32_t>::max();  // after 8 of them
 
 template <typename T>
-void put(std::vector<char>& buffer, T value) {  // little-endian, as every target is
-  const auto* bytes = reinterpret_cast<const char*>(&value);
-  buffer.insert(buffer.end(), bytes, bytes + sizeof value);
+void put(std::string& buffer, T value) {  // little-endian, as every target is
+  buffer.append(reinterpret_cast<const char*>(&value), sizeof value);
 }
 
-void put(std::vector<char>& buffer, const char* tag) { buffer.insert(buffer.end(), tag, tag + 4); }
+std::uint64_t sample_bytes(SampleFormat format) { return format == SampleFormat::float32 ? 4 : 2; }
+
+bool ends_in_wav(const std::string& path) {
+  const std::string suffix = ".wav";
+  if (path.size() <= suffix.size()) return false;
+  const std::size_t at = path.size() - suffix.size();
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return path[at - 1] != '/' &&
+         std::equal(suffix.begin(), suffix.end(), path.begin() + static_cast<std::ptrdiff_t>(at),
+                    [&](char wanted, char found) { return lower(found) == wanted; });
+}
+
+// Before the file is made.
+const std::string& checked(const std::string& path, int channels, SampleFormat format,
+                           std::size_t samples) {
+  if (!ends_in_wav(path)) {
+    throw Error(std::string(kOption) + " " + path + ": the file name must end in .wav");
+  }
+  const std::uint64_t frame_bytes = static_cast<std::uint64_t>(channels) * sample_bytes(format);
+  if (samples > (kMostBytes - kHeaderBytes) / frame_bytes) {
+    throw Error(std::string(kOption) + " " + path +
+                ": the sound is too long for a WAV file, 4 GB; give fewer --seconds");
+  }
+  return path;
+}
 
 }  // namespace
 
-WavWriter::WavWriter(std::string path, int sample_rate, int channels, SampleFormat format,
-                     bool overwrite)
-    : path_(std::move(path)), sample_rate_(sample_rate), channels_(channels), format_(format) {
-  struct stat existing {};
-  if (stat(path_.c_str(), &existing) == 0) {
-    if (S_ISDIR(existing.st_mode)) throw Error(path_ + ": is a folder; name a file");
-    if (!overwrite) {
-      throw Error(path_ + ": exists already; choose another --out or add --overwrite");
-    }
-  }
-  const auto slash = path_.rfind('/');
-  const auto name = slash == std::string::npos ? 0 : slash + 1;
-  partial_ = path_.substr(0, name) + "." + path_.substr(name) + ".partial-" +
-             std::to_string(getpid());
-  file_ = std::fopen(partial_.c_str(), "wb");
-  if (file_ == nullptr) fail("cannot be written");
-  write_header();
+std::int16_t to_pcm16(float sample) {
+  const long scaled = std::lrint(std::clamp(sample, -1.0f, 1.0f) * 32768.0f);
+  return static_cast<std::int16_t>(std::min(scaled, 32767L));
 }
 
-WavWriter::~WavWriter() {
-  if (file_ != nullptr) std::fclose(file_);
-  if (!partial_.empty()) std::remove(partial_.c_str());
+WavWriter::WavWriter(const std::string& path, int sample_rate, int channels, SampleFormat format,
+                     std::size_t samples, bool overwrite)
+    : sample_rate_(sample_rate),
+      channels_(channels),
+      format_(format),
+      file_(checked(path, channels, format, samples), overwrite, kOption) {
+  file_.append(header());
 }
 
 void WavWriter::write(const float* audio, std::size_t stride, std::size_t samples) {
   buffer_.clear();
   for (std::size_t i = 0; i < samples; ++i) {
     for (int channel = 0; channel < channels_; ++channel) {
-      float sample = audio[static_cast<std::size_t>(channel) * stride + i];
+      const float sample = audio[static_cast<std::size_t>(channel) * stride + i];
       if (format_ == SampleFormat::float32) {
         put(buffer_, sample);
-        continue;
+      } else {
+        clipped_ += std::abs(sample) > 1.0f;
+        put(buffer_, to_pcm16(sample));
       }
-      if (std::abs(sample) > 1.0f) {
-        ++clipped_;
-        sample = sample > 0.0f ? 1.0f : -1.0f;
-      }
-      put(buffer_, static_cast<std::int16_t>(std::lrint(sample * 32767.0f)));
     }
   }
-  if (std::fwrite(buffer_.data(), 1, buffer_.size(), file_) != buffer_.size()) {
-    fail("only a part could be written");
-  }
+  file_.append(buffer_);
   frames_ += samples;
 }
 
 void WavWriter::finish() {
-  if (std::fseek(file_, 0, SEEK_SET) != 0) fail("cannot be completed");
-  write_header();
-  std::FILE* file = file_;
-  file_ = nullptr;
-  if (std::fclose(file) != 0) fail("only a part could be written");
-  if (std::rename(partial_.c_str(), path_.c_str()) != 0) fail("cannot be written");
-  partial_.clear();
+  file_.rewrite_beginning(header());
+  file_.finish();
 }
 
-void WavWriter::write_header() {
-  const bool is_float = format_ == SampleFormat::float32;
-  const std::uint16_t bytes = is_float ? 4 : 2;
-  const auto channels = static_cast<std::uint16_t>(channels_);
-  const auto rate = static_cast<std::uint32_t>(sample_rate_);
-  const auto data = static_cast<std::uint32_t>(frames_ * channels * bytes);
-  buffer_.clear();
-  put(buffer_, "RIFF");
-  put(buffer_, kHeaderBytes - 8 + data);
-  put(buffer_, "WAVE");
-  put(buffer_, "fmt ");
-  put(buffer_, std::uint32_t{16});
-  put(buffer_, static_cast<std::uint16_t>(is_float ? 3 : 1));
-  put(buffer_, channels);
-  put(buffer_, rate);
-  put(buffer_, rate * channels * bytes);
-  put(buffer_, static_cast<std::uint16_t>(channels * bytes));
-  put(buffer_, static_cast<std::uint16_t>(8 * bytes));
-  put(buffer_, "data");
-  put(buffer_, data);
-  if (std::fwrite(buffer_.data(), 1, buffer_.size(), file_) != buffer_.size()) {
-    fail("only a part could be written");
-  }
-}
-
-void WavWriter::fail(const char* what) const {
-  throw Error(path_ + ": " + what + " (" + std::strerror(errno) +
-              "); choose another --out or free some space");
+std::string WavWriter::header() const {
+  const auto bytes = static_cast<std::uint32_t>(sample_bytes(format_));
+  const auto frame_bytes = static_cast<std::uint32_t>(channels_) * bytes;
+  const auto data = static_cast<std::uint32_t>(frames_ * frame_bytes);
+  const std::uint64_t rate_bytes = static_cast<std::uint64_t>(sample_rate_) * frame_bytes;
+  std::string text = "RIFF";
+  put(text, static_cast<std::uint32_t>(kHeaderBytes - 8 + data));
+  text += "WAVEfmt ";
+  put(text, std::uint32_t{16});
+  put(text, static_cast<std::uint16_t>(format_ == SampleFormat::float32 ? 3 : 1));
+  put(text, static_cast<std::uint16_t>(channels_));
+  put(text, static_cast<std::uint32_t>(sample_rate_));
+  put(text, static_cast<std::uint32_t>(std::min(rate_bytes, kMostBytes)));
+  put(text, static_cast<std::uint16_t>(frame_bytes));
+  put(text, static_cast<std::uint16_t>(8 * bytes));
+  text += "data";
+  put(text, data);
+  return text;
 }
 
 }  // namespace arcmobile

@@ -1,16 +1,12 @@
-// T5 tokenization of prompts: SentencePiece for the text, the bundle's list for special tokens.
+// T5 tokenization of prompts, with the ids that the `tokenizers` library gives in Python.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "bundle.h"
-
-namespace sentencepiece {
-class SentencePieceProcessor;
-}
+#include "tokenizer/tokenizer_file.h"
 
 namespace arcmobile {
 
@@ -22,11 +18,14 @@ struct TokenizedPrompt {
   std::string warning;  // empty, or that the prompt was cut
 };
 
+// Throws Error for text that is not UTF-8.
+void check_prompt(const std::string& prompt);
+
 class PromptTokenizer {
  public:
-  // Throws Error for a file that is no tokenizer.
+  // Reads the bundle's tokenizer.json. Throws Error where it is broken, or the ids that the
+  // manifest names are outside its vocabulary.
   explicit PromptTokenizer(const Tokenizer& spec);
-  ~PromptTokenizer();
 
   // Throws Error for text that is not UTF-8.
   TokenizedPrompt operator()(const std::string& prompt) const;
@@ -35,16 +34,8 @@ class PromptTokenizer {
   std::vector<std::int32_t> encode(const std::string& prompt) const;
 
  private:
-  struct SpecialToken {
-    std::string text;
-    std::int32_t id;
-  };
-
-  void append_text(const std::string& text, std::vector<std::int32_t>& ids) const;
-
   Tokenizer spec_;
-  std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
-  std::vector<SpecialToken> special_;  // longest first
+  tokenizer::Steps steps_;
 };
 
 }  // namespace arcmobile

@@ -1,0 +1,10 @@
+// Whether the machine gives as many threads as are asked for.
+#pragma once
+
+namespace arcmobile {
+
+// Starts that many threads and ends them. The thread pool of ExecuTorch does not look whether its
+// threads could be started, and waits for those that could not. Throws Error.
+void expect_threads(int count);
+
+}  // namespace arcmobile
