@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from arcmobile.runtime import bounds, tensors
+from arcmobile.runtime.noise import NOISE_ID
 
 SCHEMA_VERSION: Final = 2
 KNOWN_SCHEMA_VERSIONS = (2,)
@@ -40,6 +41,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=1, le=bounds.TENSOR_ELEMENTS)]
 Frames = Annotated[int, Field(ge=1, le=bounds.FRAMES)]
 Context = Annotated[int, Field(ge=0, le=bounds.FRAMES)]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what a reader counts in 64 bits
 TokenId = Annotated[int, Field(ge=0, le=bounds.TOKEN_ID)]
 
 
@@ -53,7 +55,7 @@ class FileRecord(_Record):
 
     file: FileName
     sha256: Digest
-    bytes: int = Field(ge=0)
+    bytes: Count
 
 
 class TensorSpec(_Record):
@@ -71,7 +73,7 @@ class TensorSpec(_Record):
 
 
 Arithmetic = Literal["int8", "fp16", "fp32"]
-Macs = dict[Arithmetic, Annotated[int, Field(ge=0)]]
+Macs = dict[Arithmetic, Count]
 
 
 class Work(_Record):
@@ -89,9 +91,9 @@ class Work(_Record):
 
     linear_macs: Macs
     convolution_macs: Macs
-    product_bytes: int = Field(ge=0)
-    elementwise_bytes: int = Field(ge=0)
-    largest_bytes: int = Field(ge=0)
+    product_bytes: Count
+    elementwise_bytes: Count
+    largest_bytes: Count
 
     @property
     def macs(self) -> Macs:
@@ -171,6 +173,12 @@ class NumberInput(_Record):
     maximum: float
 
 
+def _small_enough(record: FileRecord) -> FileRecord:
+    if record.bytes > bounds.TOKENIZER_BYTES:
+        raise ValueError(f"bytes is {record.bytes}, more than {bounds.TOKENIZER_BYTES}")
+    return record
+
+
 class Tokenizer(_Record):
     """The text front end. ``t5-unigram``: one of the files is ``tokenizer.json``; the same
 
@@ -178,7 +186,7 @@ class Tokenizer(_Record):
     """
 
     kind: Literal["t5-unigram"]
-    files: tuple[FileRecord, ...] = Field(min_length=1)
+    files: tuple[Annotated[FileRecord, AfterValidator(_small_enough)], ...] = Field(min_length=1)
     max_length: int = Field(ge=1, le=bounds.TOKENS)
     pad_id: TokenId
     eos_id: TokenId
@@ -262,60 +270,72 @@ class Manifest(_Record):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
+        if self.noise != NOISE_ID:
+            raise ValueError(f"noise: is {self.noise!r}, known: {NOISE_ID}")
         parts = [part.component for part in self.windowing.decoder]
         if parts != [tensors.decoder_part(index) for index in range(len(parts))]:
             raise ValueError(f"windowing.decoder: its components are {parts}, not decoder_1 and on")
         needed = {tensors.CONDITIONER, tensors.DIT, *parts}
-        unknown = sorted(set(self.components) - needed - {tensors.ENCODER})
-        missing = sorted(needed - set(self.components))
-        if unknown or missing:
-            raise ValueError(f"components: unknown {unknown}, missing {missing}")
-        self._check_text_parts()
-        dit = self.components[tensors.DIT]
-        if without := sorted(set(self.frame_counts) - set(dit.windows)):
-            raise ValueError(f"components.dit: no entry for frame_counts {without}")
-        for stage in (tensors.DIT, tensors.ENCODER):
-            if stage in self.components:
-                for entry in self.components[stage].entries:
-                    self._check_latent_entry(stage, entry)
+        if missing := sorted(needed - set(self.components)):
+            raise ValueError(f"components.{missing[0]}: is missing")
+        if unknown := sorted(set(self.components) - needed - {tensors.ENCODER}):
+            raise ValueError(f"components.{unknown[0]}: is unknown")
+        if max(self.frame_counts) * self.audio.samples_per_frame > bounds.SAMPLES:
+            raise ValueError(f"frame_counts: give more than {bounds.SAMPLES} samples")
+        self._check_conditioner()
+        self._check_dit()
+        for where, entry in self._entries(tensors.ENCODER):
+            self._check_encoder_entry(where, entry)
         for index in range(len(parts)):
             self._check_decoder_part(index)
+            self._check_windows(index)
         return self
 
-    def _check_text_parts(self) -> None:
-        """Conditioner: its inputs are ids, mask and numbers; its outputs are what the DiT takes."""
-        one_per_token = (1, self.tokenizer.max_length)
-        names = {tensors.INPUT_IDS, tensors.ATTENTION_MASK} | {n.name for n in self.numbers}
-        produced: set[str] = set()
-        for entry in self.components[tensors.CONDITIONER].entries:
-            where = f"components.{tensors.CONDITIONER}.{entry.name}"
-            _expect_names(where, "inputs", entry.inputs, names)
-            for tensor in (tensors.INPUT_IDS, tensors.ATTENTION_MASK):
-                _expect_shape(where, tensor, entry.shape_of(tensor), one_per_token)
-            for number in self.numbers:
-                _expect_shape(where, number.name, entry.shape_of(number.name), (1,))
-            produced |= {spec.name for spec in entry.outputs}
-        for entry in self.components[tensors.DIT].entries:
-            where = f"components.{tensors.DIT}.{entry.name}"
-            taken = {tensors.LATENT, tensors.TIMESTEP} | produced
-            _expect_names(where, "inputs", entry.inputs, taken)
+    def _entries(self, component: str) -> Iterator[tuple[str, Entry]]:
+        """The entries of a component with their places; none where it is not in the bundle."""
+        if component in self.components:
+            for index, entry in enumerate(self.components[component].entries):
+                yield f"components.{component}.entries[{index}]", entry
 
-    def _check_latent_entry(self, component: str, entry: Entry) -> None:
-        """DiT and encoder: names and shapes follow from ``frames`` and the audio format."""
-        where = f"components.{component}.{entry.name}"
+    def _check_conditioner(self) -> None:
+        """Its inputs are ids, mask and numbers."""
+        one_per_token = (1, self.tokenizer.max_length)
+        names = [tensors.INPUT_IDS, tensors.ATTENTION_MASK, *(n.name for n in self.numbers)]
+        for where, entry in self._entries(tensors.CONDITIONER):
+            _expect_names(where, "inputs", entry.inputs, names)
+            _expect(where, entry, tensors.INPUT_IDS, one_per_token, "int32")
+            _expect(where, entry, tensors.ATTENTION_MASK, one_per_token)
+            for number in self.numbers:
+                _expect(where, entry, number.name, (1,))
+            given = [spec.name for spec in entry.outputs]
+            _expect_names(where, "outputs", entry.outputs, sorted(set(given)))
+
+    def _check_dit(self) -> None:
+        """It takes what the conditioner gives, and has an entry for every frame count."""
+        dit = self.components[tensors.DIT]
+        conditioning = self.components[tensors.CONDITIONER].entries[0].outputs
+        taken = [tensors.LATENT, tensors.TIMESTEP, *(spec.name for spec in conditioning)]
+        for where, entry in self._entries(tensors.DIT):
+            latent = (1, self.audio.latent_channels, _frames(where, entry))
+            _expect_names(where, "inputs", entry.inputs, taken)
+            _expect_names(where, "outputs", entry.outputs, [tensors.VELOCITY])
+            _expect(where, entry, tensors.LATENT, latent)
+            _expect(where, entry, tensors.TIMESTEP, (1,))
+            _expect(where, entry, tensors.VELOCITY, latent)
+            for spec in conditioning:
+                _expect(where, entry, spec.name, spec.shape, spec.dtype)
+        if without := sorted(set(self.frame_counts) - set(dit.windows)):
+            raise ValueError(f"components.dit: no entry for frame_counts {without}")
+
+    def _check_encoder_entry(self, where: str, entry: Entry) -> None:
         frames = _frames(where, entry)
         latent = (1, self.audio.latent_channels, frames)
-        if component == tensors.DIT:
-            _expect_names(where, "outputs", entry.outputs, {tensors.VELOCITY})
-            _expect_shape(where, tensors.LATENT, entry.shape_of(tensors.LATENT), latent)
-            _expect_shape(where, tensors.VELOCITY, entry.shape_of(tensors.VELOCITY), latent)
-            return
-        _expect_names(where, "inputs", entry.inputs, {tensors.AUDIO})
-        _expect_names(where, "outputs", entry.outputs, {tensors.MEAN, tensors.STDEV})
-        shape = (1, self.audio.channels, frames * self.audio.samples_per_frame)
-        _expect_shape(where, tensors.AUDIO, entry.shape_of(tensors.AUDIO), shape)
-        _expect_shape(where, tensors.MEAN, entry.shape_of(tensors.MEAN), latent)
-        _expect_shape(where, tensors.STDEV, entry.shape_of(tensors.STDEV), latent)
+        _expect_names(where, "inputs", entry.inputs, [tensors.AUDIO])
+        _expect_names(where, "outputs", entry.outputs, [tensors.MEAN, tensors.STDEV])
+        samples = frames * self.audio.samples_per_frame
+        _expect(where, entry, tensors.AUDIO, (1, self.audio.channels, samples))
+        _expect(where, entry, tensors.MEAN, latent)
+        _expect(where, entry, tensors.STDEV, latent)
 
     def _check_decoder_part(self, index: int) -> None:
         """Each part takes what the one before it gives, and gives whole frames of the next."""
@@ -330,19 +350,33 @@ class Manifest(_Record):
         if index:
             before = self.components[chain[index - 1].component].entries
             channels = {(entry.shape_of(tensors.NEXT_FEATURES) or (0, 0))[1] for entry in before}
-        for entry in self.components[part.component].entries:
-            where = f"components.{part.component}.{entry.name}"
+        for where, entry in self._entries(part.component):
             frames = _frames(where, entry)
-            _expect_names(where, "inputs", entry.inputs, {taken})
-            _expect_names(where, "outputs", entry.outputs, {given})
+            _expect_names(where, "inputs", entry.inputs, [taken])
+            _expect_names(where, "outputs", entry.outputs, [given])
             for width in channels:
-                _expect_shape(where, taken, entry.inputs[0].shape, (1, width, frames))
-            found = entry.outputs[0].shape
+                _expect(where, entry, taken, (1, width, frames))
+            spec = entry.outputs[0]
+            found = spec.shape
             most = frames * (per_latent // part.frames_per_latent)
             # Odd strides make the sound a few samples shorter than its frames.
             fits = len(found) == 3 and (found[2] <= most if last else found[2] == most)
             if not fits or found[0] != 1 or (last and found[1] != self.audio.channels):
                 raise ValueError(f"{where}: {given} is {found}, for {most} frames or samples")
+            if spec.dtype != "float32":
+                raise ValueError(f"{where}: {given} is {spec.dtype}, not float32")
+
+    def _check_windows(self, index: int) -> None:
+        """Every frame count can be decoded: in one window, or in several that keep something."""
+        part = self.windowing.decoder[index]
+        windows = self.components[part.component].windows
+        for count in self.frame_counts:
+            frames = count * part.frames_per_latent
+            if not any(w == frames or 2 * part.context_frames < w < frames for w in windows):
+                raise ValueError(
+                    f"windowing.decoder[{index}]: no window of {list(windows)} frames with "
+                    f"{part.context_frames} of context decodes {frames}"
+                )
 
 
 def _part_tensors(first: bool, last: bool) -> tuple[str, str]:
@@ -355,18 +389,23 @@ def _part_tensors(first: bool, last: bool) -> tuple[str, str]:
 
 def _frames(where: str, entry: Entry) -> int:
     if entry.frames is None:
-        raise ValueError(f"{where}: frames is missing")
+        raise ValueError(f"{where}.frames: is missing")
     return entry.frames
 
 
-def _expect_names(where: str, kind: str, specs: tuple[TensorSpec, ...], names: set[str]) -> None:
+def _expect_names(
+    where: str, kind: str, specs: tuple[TensorSpec, ...], names: Sequence[str]
+) -> None:
     found = [spec.name for spec in specs]
     if sorted(found) != sorted(names):
-        raise ValueError(f"{where}: {kind} are {found}, not {sorted(names)}")
+        raise ValueError(f"{where}.{kind}: are {found}, not {sorted(names)}")
 
 
-def _expect_shape(
-    where: str, tensor: str, found: tuple[int, ...] | None, wanted: tuple[int, ...]
+def _expect(
+    where: str, entry: Entry, tensor: str, shape: tuple[int, ...], dtype: str = "float32"
 ) -> None:
-    if found != wanted:
-        raise ValueError(f"{where}: {tensor} is {found}, not {wanted}")
+    spec = next(spec for spec in (*entry.inputs, *entry.outputs) if spec.name == tensor)
+    if spec.shape != shape:
+        raise ValueError(f"{where}: {tensor} is {spec.shape}, not {shape}")
+    if spec.dtype != dtype:
+        raise ValueError(f"{where}: {tensor} is {spec.dtype}, not {dtype}")

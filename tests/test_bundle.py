@@ -120,12 +120,12 @@ def set_in(manifest: dict[str, Any], path: str, value: object) -> None:
         ("surprise", 1, "surprise"),
         ("components.dit.sha256", "abc", "components.dit.sha256"),
         ("frame_counts", [6, 31], "no entry for frame_counts [31]"),
-        ("components", {}, "missing ['conditioner', 'decoder_1', 'decoder_2', 'dit']"),
+        ("components", {}, "components.conditioner: is missing"),
         ("tokenizer.max_length", 9, "input_ids is (1, 12), not (1, 9)"),
-        ("numbers", [], "inputs are"),
+        ("numbers", [], "entries[0].inputs: are"),
         ("audio.latent_channels", 4, "not (1, 4, 6)"),
         ("audio.samples_per_frame", 3, "audio is (1, 2, 24), not (1, 2, 18)"),
-        ("components.dit.entries.0.outputs.0.name", "speed", "outputs are ['speed']"),
+        ("components.dit.entries.0.outputs.0.name", "speed", "outputs: are ['speed']"),
     ],
 )
 def test_parts_that_disagree(bundle: Path, path: str, value: object, word: str) -> None:
@@ -144,8 +144,8 @@ def test_parts_that_disagree(bundle: Path, path: str, value: object, word: str) 
         ("audio.samples_per_frame", 3, "decoder_2 has odd frames_per_latent"),
         ("audio.samples_per_frame", 2, "audio is (1, 2, 18), for 9 frames or samples"),
         ("audio.channels", 1, "audio is (1, 2, 18)"),
-        ("components.decoder_1.entries.0.frames", None, "frames is missing"),
-        ("components.decoder_1.entries.0.outputs.0.name", "audio", "outputs are ['audio']"),
+        ("components.decoder_1.entries.0.frames", None, "entries[0].frames: is missing"),
+        ("components.decoder_1.entries.0.outputs.0.name", "audio", "outputs: are ['audio']"),
         ("components.decoder_1.entries.1.outputs.0.shape", [1, 4, 21], "is (1, 4, 21), for 22"),
         ("components.decoder_2.entries.0.inputs.0.shape", [1, 5, 9], "(1, 5, 9), not (1, 4, 9)"),
         ("components.decoder_2.entries.0.outputs.0.shape", [1, 2, 19], "audio is (1, 2, 19)"),
@@ -165,7 +165,7 @@ def test_parts_out_of_order_or_not_named(bundle: Path) -> None:
     edit(bundle, lambda manifest: manifest["windowing"]["decoder"].reverse())
     refused(bundle, "['decoder_2', 'decoder_1'], not decoder_1 and on")
     edit(bundle, lambda manifest: manifest["windowing"]["decoder"].pop(0))
-    refused(bundle, "unknown ['decoder_2'], missing []")
+    refused(bundle, "components.decoder_2: is unknown")
 
 
 def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
