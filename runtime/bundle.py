@@ -7,7 +7,6 @@ manifest. :meth:`Bundle.open` reads one, :func:`write_bundle` writes one or noth
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
+from arcmobile.runtime import bounds
 from arcmobile.runtime.bundle_schema import (
     KNOWN_SCHEMA_VERSIONS,
     MANIFEST_NAME,
@@ -39,6 +38,8 @@ from arcmobile.runtime.bundle_schema import (
     Work,
 )
 from arcmobile.runtime.errors import BundleError, ExportError
+from arcmobile.runtime.strict_json import parse_json
+from arcmobile.runtime.verified_files import file_digest, has_digest, open_regular
 from arcmobile.runtime.whole_output import whole_folder
 
 __all__ = [
@@ -79,13 +80,17 @@ class Bundle:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: bool = False) -> Bundle:
-        """Opens and checks the bundle in folder ``path``.
+        """Open and check the bundle in folder ``path``.
 
-        Every file's presence and size is checked; ``verify`` also reads the files and compares
-        their sha256. Raises :class:`BundleError` naming the file, the field and the mend.
+        The sha256 of every file is compared with the manifest's. Files that have been compared
+        before and have not changed since are not read again, see
+        :mod:`arcmobile.runtime.verified_files`, unless ``verify`` asks for it.
+
+        Raises:
+            BundleError: naming the file, the field and the way out.
         """
         folder = Path(path)
-        if folder.name == MANIFEST_NAME and folder.is_file():
+        if folder.name == MANIFEST_NAME and not os.path.isdir(folder):  # noqa: PTH112 (see below)
             folder = folder.parent
         bundle = cls(folder, _read_manifest(folder / MANIFEST_NAME))
         for record in bundle.manifest.files():
@@ -96,7 +101,7 @@ class Bundle:
         """Path of a file of this bundle; raises :class:`BundleError` if it leaves the folder."""
         path = self.folder / record.file
         # A plain name can still be a symbolic link to somewhere else.
-        if not path.resolve().is_relative_to(self.folder.resolve()):
+        if not _is_inside(path, self.folder):
             raise BundleError(f"{path}: is a link that leaves the bundle folder; {_EXPORT_AGAIN}")
         return path
 
@@ -108,48 +113,68 @@ class Bundle:
     @property
     def digest(self) -> str:
         """sha256 of the manifest, which holds those of all files: the name of what is in here."""
-        return _sha256(self.folder / MANIFEST_NAME)
+        return file_digest(self.folder / MANIFEST_NAME)
 
     def _check_file(self, record: FileRecord, *, verify: bool) -> None:
         path = self.file(record)
-        if not path.is_file():
-            raise BundleError(f"{path}: missing; copy the whole bundle folder or {_EXPORT_AGAIN}")
-        found = path.stat().st_size
-        if found != record.bytes:
+        try:
+            with open_regular(path) as file:
+                found = os.fstat(file.fileno()).st_size
+                if found != record.bytes:
+                    raise BundleError(
+                        f"{path}: {found} bytes, the manifest says {record.bytes}; "
+                        f"copy the file again or {_EXPORT_AGAIN}"
+                    )
+                if not has_digest(file, path, record.sha256, read=verify):
+                    raise BundleError(
+                        f"{path}: sha256 differs from the manifest; copy the file again or "
+                        f"{_EXPORT_AGAIN}"
+                    )
+        except FileNotFoundError as error:
             raise BundleError(
-                f"{path}: {found} bytes, the manifest says {record.bytes}; "
-                f"copy the file again or {_EXPORT_AGAIN}"
-            )
-        if verify and _sha256(path) != record.sha256:
+                f"{path}: missing; copy the whole bundle folder or {_EXPORT_AGAIN}"
+            ) from error
+        except OSError as error:
             raise BundleError(
-                f"{path}: sha256 differs from the manifest; copy the file again or {_EXPORT_AGAIN}"
-            )
+                f"{path}: cannot be read ({error.strerror}); copy the file again or {_EXPORT_AGAIN}"
+            ) from error
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    # os.path.realpath, because Path.resolve raises RuntimeError for a link that leads to itself.
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _read_manifest(path: Path) -> Manifest:
-    if not path.parent.is_dir():
-        raise BundleError(f"{path.parent}: no such folder; give the folder of an exported bundle")
+    folder = path.parent
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises for what is too long)
+        raise BundleError(f"{folder}: no such folder; give the folder of an exported bundle")
+    if not _is_inside(path, folder):
+        raise BundleError(f"{path}: is a link that leaves the bundle folder; {_EXPORT_AGAIN}")
     try:
-        text = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read(bounds.MANIFEST_BYTES + 1)
     except FileNotFoundError:
         raise BundleError(
-            f"{path.parent}: no {MANIFEST_NAME} in it; give the folder of an exported bundle"
+            f"{folder}: no {MANIFEST_NAME} in it; give the folder of an exported bundle"
         ) from None
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+        raise BundleError(f"{path}: cannot be read ({error.strerror}); check the file") from error
     try:
-        document = from_json(text, allow_inf_nan=False)
+        document = parse_json(
+            data, most_bytes=bounds.MANIFEST_BYTES, most_levels=bounds.MANIFEST_DEPTH
+        )
     except ValueError as error:
-        raise BundleError(f"{path}: not JSON ({error}); {_EXPORT_AGAIN}") from error
+        raise BundleError(f"{path}: {error}; {_EXPORT_AGAIN}") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if version not in KNOWN_SCHEMA_VERSIONS:
+    if type(version) is not int or version not in KNOWN_SCHEMA_VERSIONS:
         known = ", ".join(map(str, KNOWN_SCHEMA_VERSIONS))
         raise BundleError(
-            f"{path}: schema_version {version!r} is unknown (known: {known}); "
+            f"{path}: schema_version {str(version)[:40]} is unknown (known: {known}); "
             f"{_EXPORT_AGAIN} with this version of arcmobile, or upgrade arcmobile"
         )
     try:
-        return Manifest.model_validate_json(text, strict=True)
+        return Manifest.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise BundleError(f"{path}: {_first_problem(error)}; {_EXPORT_AGAIN}") from error
 
@@ -165,12 +190,7 @@ def _first_problem(error: ValidationError) -> str:
 def record_file(path: str | os.PathLike[str]) -> FileRecord:
     """Name, sha256 and size of a file, read in pieces; ``OSError`` if it cannot be read."""
     path = Path(path)
-    return FileRecord(file=path.name, sha256=_sha256(path), bytes=path.stat().st_size)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(file=path.name, sha256=file_digest(path), bytes=path.stat().st_size)
 
 
 @dataclass

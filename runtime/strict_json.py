@@ -13,6 +13,7 @@ from typing import Any, Final
 
 _BYTE_ORDER_MARK: Final = "\ufeff"
 # Strings first, so that brackets in them do not count.
+_MOST_VALUES: Final = 4_000_000  # of all kinds, so that memory stays below a gigabyte
 _TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -36,7 +37,7 @@ def parse_json(data: bytes | str, *, most_bytes: int, most_levels: int) -> Any:
         raise ValueError(f"not UTF-8 text (byte {error.start})") from None
     if text.startswith(_BYTE_ORDER_MARK):
         raise ValueError("begins with a byte order mark")
-    _check_depth(text, most_levels)
+    _check_size(text, most_levels)
     try:
         return json.loads(
             text,
@@ -50,9 +51,13 @@ def parse_json(data: bytes | str, *, most_bytes: int, most_levels: int) -> Any:
         ) from None
 
 
-def _check_depth(text: str, most_levels: int) -> None:
+def _check_size(text: str, most_levels: int) -> None:
+    if text.count(",") > _MOST_VALUES:
+        raise ValueError(f"holds more than {_MOST_VALUES} values")
     level = 0
-    for found in _TOKENS.finditer(text):
+    for count, found in enumerate(_TOKENS.finditer(text)):
+        if count > 2 * _MOST_VALUES:
+            raise ValueError(f"holds more than {_MOST_VALUES} values")
         first = found[0][0]
         if first in "[{":
             level += 1

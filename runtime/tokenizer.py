@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from arcmobile.runtime import bounds
 from arcmobile.runtime.bundle import TOKENIZER_NAME, Bundle
-from arcmobile.runtime.errors import BundleError, InputError
+from arcmobile.runtime.engines.native_log import native_log
+from arcmobile.runtime.errors import BundleError, InputError, one_line
+from arcmobile.runtime.tokenizer_file import check_tokenizer_file
+from arcmobile.runtime.verified_files import open_regular
+
+# Tried when a file is opened, so that one that fails on them is refused there.
+_TRIED_PROMPTS: Final = ("", "soft rain", "é \u3000x</s> <extra_id_0>\u200d")
 
 
 @dataclass(frozen=True)
@@ -31,17 +41,25 @@ class PromptTokenizer:
     """SentencePiece unigram tokenizer of a T5 text encoder, padded to a fixed length."""
 
     def __init__(self, tokenizer_json: str, *, max_length: int, pad_id: int, eos_id: int) -> None:
-        """``tokenizer_json`` is the text of a ``tokenizer.json``; ``ValueError`` if it is none."""
-        try:
+        """Make a tokenizer of the text of a ``tokenizer.json``.
+
+        Raises:
+            ValueError: it is none that is supported, or an id lies outside its vocabulary.
+        """
+        size = check_tokenizer_file(tokenizer_json)
+        for name, number in (("pad_id", pad_id), ("eos_id", eos_id)):
+            if not 0 <= number < size:
+                raise ValueError(f"tokenizer.{name} {number} is outside its {size} ids")
+        with _as_value_error():
             self._tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json)
-        except Exception as error:  # the library raises nothing narrower
-            raise ValueError(str(error).partition("\n")[0]) from error
-        # Whatever the file asks for: the whole count is wanted, and the shape is ours.
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+            # Whatever the file asks for: the whole count is wanted, and the shape is ours.
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
         self.max_length = max_length
         self._pad_id = pad_id
         self._eos_id = eos_id
+        for prompt in _TRIED_PROMPTS:
+            self._ids(prompt)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> PromptTokenizer:
@@ -50,7 +68,9 @@ class PromptTokenizer:
         record = next(record for record in spec.files if record.file == TOKENIZER_NAME)
         path = bundle.file(record)
         try:
-            text = path.read_text(encoding="utf-8")
+            with open_regular(path) as file:
+                data = file.read(bounds.TOKENIZER_BYTES + 1)
+            text = data.decode("utf-8")
             return cls(text, max_length=spec.max_length, pad_id=spec.pad_id, eos_id=spec.eos_id)
         except (OSError, ValueError) as error:
             raise BundleError(
@@ -64,7 +84,12 @@ class PromptTokenizer:
         Raises :class:`InputError` for anything that is not text.
         """
         check_text(prompt)
-        ids = self._tokenizer.encode(prompt).ids
+        try:
+            ids = self._ids(prompt)
+        except ValueError as error:
+            raise BundleError(
+                f"the bundle's tokenizer fails on this prompt ({error}); export the bundle again"
+            ) from error
         count = len(ids)
         warning = None
         if count > self.max_length:
@@ -80,14 +105,32 @@ class PromptTokenizer:
         mask[0, : len(ids)] = 1.0
         return TokenizedPrompt(input_ids, mask, count, warning)
 
+    def _ids(self, prompt: str) -> list[int]:
+        with _as_value_error():
+            return self._tokenizer.encode(prompt).ids
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    """Turns whatever the library raises into ValueError; a panic of it is no Exception."""
+    try:
+        with native_log():  # where a panic leaves its trace
+            yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise ValueError(one_line(error)) from error
+
 
 def check_text(prompt: object) -> None:
-    """Raises :class:`InputError` unless ``prompt`` is a str that can be written as UTF-8."""
+    """Raises :class:`InputError` unless ``prompt`` is a str of UTF-8 that is not too long."""
     if not isinstance(prompt, str):
         raise InputError(f"prompt: is {type(prompt).__name__}, not text; give a string")
     try:
-        prompt.encode("utf-8")
+        size = len(prompt.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise InputError(
             f"prompt: character {error.start + 1} is not valid Unicode; give UTF-8 text"
         ) from error
+    if size > bounds.PROMPT_BYTES:
+        raise InputError(f"prompt: has {size} bytes; give at most {bounds.PROMPT_BYTES}")

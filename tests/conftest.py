@@ -12,6 +12,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What bundles remember of their files goes to a folder of this run."""
+    os.environ["ARCMOBILE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def init_micro_checkpoint(folder: Path) -> None:
     """One DiT layer, one text encoder layer, two decoder stages; 64 latent frames."""
     from arcmobile.export.presets import Preset, TextEncoderSize, init_checkpoint

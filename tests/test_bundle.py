@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -96,13 +98,108 @@ def test_wrong_size_is_always_seen(bundle: Path) -> None:
     refused(bundle, "dit.onnx", "bytes")
 
 
-def test_wrong_content_is_seen_by_verify(bundle: Path) -> None:
-    path = bundle / "dit.onnx"
+def flip_a_bit(path: Path) -> None:
+    """Changes the content, not the size or the time of the last change."""
+    before = path.stat()
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("opened_before", [False, True])
+def test_changed_content_is_seen_when_opened(bundle: Path, opened_before: bool) -> None:
+    if opened_before:
+        Bundle.open(bundle)
+    flip_a_bit(bundle / "dit.onnx")
+    refused(bundle, "dit.onnx", "sha256")
+    refused(bundle, "dit.onnx", "sha256")
+
+
+def test_files_are_read_once_and_again_to_verify(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCMOBILE_CACHE", str(tmp_path / "cache"))
+    opened = Bundle.open(bundle)
+    path = bundle / "dit.onnx"
+    stamp = tmp_path / "cache/verified" / hashlib.sha256(str(path).encode()).hexdigest()
+    found = path.stat()
+    assert stamp.read_text() == (
+        f"arcmobile-verified-1 {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} "
+        f"{found.st_ino} {found.st_dev} {opened.manifest.components['dit'].sha256}\n"
+    )
+    # A broken file whose stamp says otherwise: who believes the stamp has not read the file.
+    flip_a_bit(path)
+    found = path.stat()
+    stamp.write_text(
+        f"arcmobile-verified-1 {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} "
+        f"{found.st_ino} {found.st_dev} {opened.manifest.components['dit'].sha256}\n"
+    )
     Bundle.open(bundle)
     refused(bundle, "dit.onnx", "sha256", verify=True)
+    stamp.write_text(stamp.read_text().replace("verified-1", "verified-2"))
+    refused(bundle, "dit.onnx", "sha256")
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ARCMOBILE_CACHE", str(tmp_path / "file"))
+    Bundle.open(bundle)
+    Bundle.open(bundle)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        (b"{", b"\xef\xbb\xbf{", "byte order mark"),
+        (b'"schema_version":', b'"recipe": "x", "schema_version":', "'recipe' stands twice"),
+        (b'"schema_version": 2', b'"schema_version": 2.0', "schema_version 2.0 is unknown"),
+        (b'"schema_version": 2', b'"schema_version": true', "schema_version True"),
+        (b'"latent_channels": ', b'"latent_channels": 3.0, "x": ', "audio.latent_channels"),
+        (b'"max_abs_error": 0.0', b'"max_abs_error": Infinity', "Infinity"),
+        (b'"max_abs_error": 0.0', b'"max_abs_error": 1e999', "too large"),
+        (b'"model_id": "', b'"model_id": "\x00', "not JSON"),
+        (b'"model_id": "', b'"model_id": "\\ud800', "Invalid JSON"),
+        (b'"model_id": "', b'"model_id": "\xff', "not UTF-8"),
+        (b'"numbers": [', b'"numbers": ' + b"[" * 5000, "deeper than 32"),
+        (b'"samples_per_frame": ', b'"samples_per_frame": ' + b"9" * 5000, ""),
+        (b'"samples_per_frame": ', b'"samples_per_frame": ' + b"9" * 400, "samples_per_frame"),
+        (b'"max_length": ', b'"max_length": 4611686018427387904', "max_length"),
+        (b'"eos_id": ', b'"eos_id": -', "eos_id"),
+        (b'"audio": {', b'"audio": {"a\\nb": 1, ', "audio"),
+        (b"{", b"{" + b" " * (4 << 20), "larger than"),
+    ],
+)
+def test_manifests_that_only_some_would_read(
+    bundle: Path, old: bytes, new: bytes, word: str
+) -> None:
+    path = bundle / MANIFEST_NAME
+    text = json.dumps(json.loads(path.read_bytes())).encode()
+    assert old in text
+    path.write_bytes(text.replace(old, new, 1))
+    refused(bundle, MANIFEST_NAME, word)
+
+
+def test_what_is_no_file(bundle: Path) -> None:
+    program, manifest = bundle / "dit.onnx", bundle / MANIFEST_NAME
+    program.unlink()
+    program.symlink_to(program.name)
+    refused(bundle, "dit.onnx", "links")
+    program.unlink()
+    os.mkfifo(program)  # opening it would wait for a writer
+    refused(bundle, "dit.onnx", "not a file")
+    edit(bundle, lambda manifest: set_in(manifest, "components.dit.file", "x" * 300))
+    refused(bundle, "xxx")
+    manifest.unlink()
+    os.mkfifo(manifest)
+    refused(bundle, MANIFEST_NAME, "not a file")
+    manifest.unlink()
+    manifest.mkdir()
+    refused(bundle, MANIFEST_NAME, "directory")
+    refused(Path("\0"), "no such folder")
+    refused(Path("x" * 5000), "no such folder")
 
 
 def set_in(manifest: dict[str, Any], path: str, value: object) -> None:

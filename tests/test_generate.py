@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 
 from arcmobile.runtime import tensors
-from arcmobile.runtime.bundle import Bundle
+from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle, record_file
 from arcmobile.runtime.engine import ENGINES, Engine, EngineKind, EngineOptions, open_engine
 from arcmobile.runtime.engines.native_log import native_log
 from arcmobile.runtime.errors import BundleError, EngineError, InputError
@@ -316,6 +317,11 @@ def test_damaged_program_unknown_backend_and_missing_package(
     path = onnx_bundle.make_bundle(tmp_path / "damaged")
     dit = path / "dit.onnx"
     dit.write_bytes(b"\0" * dit.stat().st_size)
+    with pytest.raises(BundleError, match=r"dit\.onnx: sha256"):
+        Pipeline.open(path)
+    manifest = json.loads((path / MANIFEST_NAME).read_text())
+    manifest["components"]["dit"]["sha256"] = record_file(dit).sha256
+    (path / MANIFEST_NAME).write_text(json.dumps(manifest))
     with Pipeline.open(path) as damaged, pytest.raises(EngineError, match=r"dit\.onnx"):
         damaged.generate(GenerationRequest("rain"))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_bundle
@@ -14,7 +17,8 @@ from arcmobile.export.tokenizer_files import (
     sentencepiece_from_tokenizer_json,
     tokenizer_json_from_sentencepiece,
 )
-from arcmobile.runtime.errors import CheckpointError, InputError
+from arcmobile.runtime.bundle import Bundle
+from arcmobile.runtime.errors import BundleError, CheckpointError, InputError
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
 PAD, EOS, UNK = 0, 1, 2
@@ -154,3 +158,64 @@ def test_sentencepiece_model_rebuilt_from_tokenizer_json(
 def test_tokenizers_beyond_sentencepiece_are_left_alone(change: dict[str, object]) -> None:
     document = json.loads(onnx_bundle.tokenizer_json()) | change
     assert sentencepiece_from_tokenizer_json(json.dumps(document)) is None
+
+
+def changed(**fields: Any) -> str:
+    """The tokenizer file with other members at its top, or of its model."""
+    document = json.loads(onnx_bundle.tokenizer_json())
+    for name, value in fields.items():
+        (document["model"] if name in ("vocab", "unk_id") else document)[name] = value
+    return json.dumps(document)
+
+
+def charsmap(*, size: int, text: bytes = b"\0") -> dict[str, str]:
+    table = size.to_bytes(4, "little") + bytes(8) + text
+    return {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(table).decode()}
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("[]", "model"),
+        ("[" * 100_000, "deeper"),
+        ('{"model": {}, "model": {}}', "twice"),
+        (changed(vocab=[["a", 0.0], ["b"]]), "model.vocab.1"),
+        (changed(vocab=[["a" * 300, 0.0]]), "model.vocab.0"),
+        (changed(unk_id=10**9), "unk_id"),
+        (changed(unk_id=1.0), "unk_id"),
+        (changed(normalizer={"type": "Precompiled"}), "precompiled_charsmap"),
+        (changed(normalizer=charsmap(size=1 << 30)), "cut short"),
+        (changed(normalizer=charsmap(size=8, text=b"a" * 1000)), "longer than 64"),
+        (
+            changed(normalizer={"type": "Replace", "pattern": {"Regex": "(a*)*b"}, "content": ""}),
+            "not supported",
+        ),
+        (
+            changed(
+                normalizer={"type": "Replace", "pattern": {"String": ""}, "content": "x" * 100}
+            ),
+            "not supported",
+        ),
+        (changed(normalizer={"type": "Sequence", "normalizers": [[]]}), "no type"),
+        (changed(pre_tokenizer={"type": "Split"}), "Split"),
+        (changed(added_tokens=[{"content": "x" * 1000}]), "added_tokens.0"),
+    ],
+)
+def test_files_the_library_would_fail_or_hang_on(text: str, word: str) -> None:
+    with pytest.raises(ValueError, match=word) as raised:
+        PromptTokenizer(text, max_length=16, pad_id=PAD, eos_id=EOS)
+    assert "\n" not in str(raised.value)
+
+
+def test_ids_are_inside_the_vocabulary(tmp_path: Path) -> None:
+    folder = onnx_bundle.make_bundle(tmp_path / "tiny")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["tokenizer"]["eos_id"] = 1_000_000
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"tokenizer\.eos_id 1000000"):
+        PromptTokenizer.from_bundle(Bundle.open(folder))
+
+
+def test_a_prompt_of_a_book_is_refused(tokenizer: PromptTokenizer) -> None:
+    with pytest.raises(InputError, match="65536"):
+        tokenizer("rain " * 20_000)
