@@ -94,10 +94,10 @@ class Int8Weight(nn.Module):
         return weight
 
 
-def _half(weight: Tensor) -> Tensor:
-    half = weight.detach().half()
+def _half(values: Tensor, what: str = "weights") -> Tensor:
+    half = values.detach().half()
     if not torch.isfinite(half).all():
-        raise ExportError("its weights exceed the range of float16")
+        raise ExportError(f"its {what} exceed the range of float16")
     return half
 
 
@@ -248,8 +248,20 @@ class HalfConv(nn.Module):
         self.register_buffer("weight", _half(layer.weight))
         _copy_bias(self, layer.bias)
 
+    def halve_bias(self) -> None:
+        """Store the bias in float16 too, for kernels that expect both in one type.
+
+        Raises:
+            ExportError: the bias exceeds the range of float16.
+        """
+        if self.bias is not None:
+            self.bias = _half(self.bias, "biases")
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.geometry(x, self.weight.to(torch.float32), self.bias)
+        bias = self.bias
+        if bias is not None and bias.dtype is not torch.float32:
+            bias = bias.to(torch.float32)
+        return self.geometry(x, self.weight.to(torch.float32), bias)
 
 
 class Int8DynamicConv(nn.Module):

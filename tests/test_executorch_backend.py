@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from arcmobile.export.backends import BACKENDS, get_backend
 from arcmobile.export.backends.base import LoweringEntry, LoweringSummary
 from arcmobile.export.backends.executorch import BACKEND
+from arcmobile.export.backends.xnnpack import halve_biases
 from arcmobile.quant.layers import quantize_layers
 from arcmobile.quant.plan import expected_bytes, quantizable_layers
 from arcmobile.quant.precision import Precision
@@ -73,7 +74,7 @@ class Audio(nn.Module):
         self.dilated = nn.Conv2d(64, 128, (1, 3), padding=(0, 3), dilation=(1, 3))
         self.pointwise = nn.Conv2d(128, 128, 1)
         self.down = nn.Conv2d(128, 64, (1, 8), stride=(1, 4), padding=(0, 2))
-        self.up = nn.ConvTranspose2d(64, 32, (1, 8), stride=(1, 4), padding=(0, 2), bias=False)
+        self.up = nn.ConvTranspose2d(64, 32, (1, 8), stride=(1, 4), padding=(0, 2))
         self.rate = nn.Parameter(torch.rand(1, 128, 1, 1) + 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,7 +128,9 @@ def test_every_precision_lowers(network: str, precision: Precision, tmp_path: Pa
     inputs = list(entry.inputs.values())
     with torch.no_grad():
         wanted = module(*inputs)
-        simulated = quantize_layers(copy.deepcopy(module), plan)(*inputs)
+        layers = quantize_layers(copy.deepcopy(module), plan)
+        halve_biases(layers)
+        simulated = layers(*inputs)
     out = run(path, entry)
     assert snr(wanted, out) > BARS[precision]
     assert snr(simulated, out) > BARS[precision] + 10
@@ -176,6 +179,16 @@ def test_mixed_precisions_stay_in_one_delegate(tmp_path: Path) -> None:
     with torch.no_grad():
         wanted = module(*entry.inputs.values())
     assert snr(wanted, run(tmp_path / "mixed.pte", entry)) > 30
+
+
+def test_biases_beyond_float16_are_refused(tmp_path: Path) -> None:
+    module = Audio().eval()
+    assert module.dilated.bias is not None
+    with torch.no_grad():
+        module.dilated.bias.fill_(1e5)
+    plan = everywhere(module, Precision.FP16)
+    with pytest.raises(ExportError, match=r"layer dilated: its biases exceed .*keep_float"):
+        lower(module, plan, (audio_entry(32),), tmp_path / "net.pte")
 
 
 class Untraceable(nn.Module):

@@ -31,7 +31,12 @@ from arcmobile.export.backends.base import (
     Report,
 )
 from arcmobile.export.backends.program_file import first_line, partial_file
-from arcmobile.export.backends.xnnpack import adapted_passes, mark_half_weights, partitioner
+from arcmobile.export.backends.xnnpack import (
+    adapted_passes,
+    halve_biases,
+    mark_half_weights,
+    partitioner,
+)
 from arcmobile.export.model.primitives import XNNPACK
 from arcmobile.quant.layers import quantize_layers
 from arcmobile.runtime.errors import ArcMobileError, ExportError
@@ -107,6 +112,7 @@ def lower(
     start = time.perf_counter()
     report(f"{destination.name}: quantizing {len(plan)} layers")
     module = quantize_layers(module.eval(), plan)
+    halve_biases(module)
     _own_storage(module)
     programs: dict[str, ExportedProgram] = {}
     for entry in entries:

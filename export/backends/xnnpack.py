@@ -1,4 +1,4 @@
-"""What ExecuTorch's XNNPACK lowering lacks for these networks: two weight formats, one correction.
+"""What ExecuTorch's XNNPACK lowering lacks: two weight formats, three corrections.
 
 XNNPACK has linear layers and convolutions with float16 weights, and linear layers with int8
 weights, all on float32 activations (fully-connected ``f32_f16_f32`` and ``f32_f32_qc8w``,
@@ -6,12 +6,16 @@ convolution and deconvolution with fp16 filters; XNNPACK src/subgraph). ExecuTor
 them through, but its partitioner (executorch 1.5.1, backends/xnnpack) accepts quantized weights
 only behind quantized activations, and its serializer widens float16 filters. This file adds both
 through the two registries made for it, partitioner configs and node visitors; node visitors are
-registered on import and leave every node that was accepted before as it was. The correction is
-:func:`adapted_passes`.
+registered on import and leave every node that was accepted before as it was.
+
+The corrections: :func:`adapted_passes` fixes a layout pass; :func:`halve_biases` avoids a fault of
+XNNPACK in ExecuTorch 1.4 and older; :func:`_stored_apart` keeps XNNPACK's weight cache, which
+Android builds have on, from taking one layer for another.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +37,7 @@ from executorch.backends.xnnpack.operators.node_visitor import (
     get_node_visitors,
     register_node_visitor,
 )
+from executorch.backends.xnnpack.operators.quant_params import QuantParams
 from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
 from executorch.backends.xnnpack.partition.config.gemm_configs import (
     ConvolutionConfig,
@@ -40,21 +45,33 @@ from executorch.backends.xnnpack.partition.config.gemm_configs import (
     LinearConfig,
 )
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import (
+    CONSTANT_TENSOR_ALIGNMENT,
+)
 from executorch.backends.xnnpack.utils.quant_utils import (
     is_dequant,
     is_dynamic_qdq,
     is_per_channel,
 )
+from executorch.backends.xnnpack.utils.utils import get_param_tensor
+from executorch.exir._serialize._named_data_store import NamedDataStore
 from executorch.exir.dialects._ops import ops as exir_ops
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-_WEIGHT_ARGUMENT = {
-    torch.ops.aten.linear.default: 1,
-    torch.ops.aten.conv2d.default: 1,
-    torch.ops.aten.conv_transpose2d.input: 1,
+from arcmobile.quant.layers import HalfConv
+from arcmobile.runtime.errors import ExportError
+
+# Arguments that may be stored in float16: the weight of a layer, and a convolution's bias.
+_HALF_ARGUMENTS = {
+    torch.ops.aten.linear.default: (1,),
+    torch.ops.aten.conv2d.default: (1, 2),
+    torch.ops.aten.conv_transpose2d.input: (1, 2),
 }
+# The second argument of these is packed, and the result kept by the weight cache.
+_PACKED = ("aten.linear.default", "aten.convolution.default", "aten.bmm.default")
+_WEIGHT, _BIAS = 1, 2
 
 
 @torch.library.custom_op("arcmobile::widen", mutates_args=())
@@ -82,8 +99,28 @@ def _is_widened(node: Node | None) -> bool:
     )
 
 
+def halve_biases(module: nn.Module) -> None:
+    """Store the biases of convolutions with float16 weights in float16, in place.
+
+    XNNPACK took the type of a convolution's bias from its weights (until ExecuTorch 1.4; for
+    transposed ones to this day): a float32 bias behind float16 weights was read as float16, and
+    gave noise. A float16 bias is read alike by all releases. Pointwise convolutions become linear
+    layers, whose bias is read as what it is.
+
+    Raises:
+        ExportError: a bias exceeds the range of float16.
+    """
+    for name, layer in module.named_modules():
+        if isinstance(layer, HalfConv) and not layer.geometry.pointwise:
+            try:
+                layer.halve_bias()
+            except ExportError as error:
+                where = f"layer {name}: " if name else ""
+                raise ExportError(f"{where}{error}; add it to the recipe's keep_float") from None
+
+
 def mark_half_weights(program: ExportedProgram) -> None:
-    """Replaces the casts of stored float16 weights by :func:`widen`, in place."""
+    """Replaces the casts of stored float16 weights and biases by :func:`widen`, in place."""
     for node in program.graph.nodes:
         if node.target is not torch.ops.aten.to.dtype:
             continue
@@ -91,7 +128,7 @@ def mark_half_weights(program: ExportedProgram) -> None:
         if source.op != "placeholder" or source.meta["val"].dtype != torch.float16:
             continue
         if all(
-            user.target in _WEIGHT_ARGUMENT and user.args[_WEIGHT_ARGUMENT[user.target]] is node
+            any(_argument(user, at) is node for at in _HALF_ARGUMENTS.get(user.target, ()))
             for user in node.users
         ):
             node.target = torch.ops.arcmobile.widen.default
@@ -118,8 +155,10 @@ class _FloatActivations(GEMMConfig):
         if not half and not int8:
             accepted: tuple[bool, list[Node]] = super().get_deps(node, ep)
             return accepted
-        bias = _argument(node, self.bias_idx)
-        return True, [weight, *weight.all_input_nodes, *([bias] if bias is not None else [])]
+        constants = [weight, *weight.all_input_nodes]
+        if (bias := _argument(node, self.bias_idx)) is not None:
+            constants += [bias, *(bias.all_input_nodes if _is_widened(bias) else [])]
+        return True, constants
 
 
 class _Linear(_FloatActivations, LinearConfig):
@@ -136,8 +175,91 @@ def partitioner() -> XnnpackPartitioner:
     return XnnpackPartitioner(configs=[extended.get(c, c) for c in ALL_PARTITIONER_CONFIGS])
 
 
+def _packing_digest(
+    program: ExportedProgram, layer: Node, quantization: QuantParams | None
+) -> bytes:
+    """A digest of what XNNPACK's packing of a layer's weight depends on, beside the weight's bytes.
+
+    Lengths of activations are not in it: the methods of one program share their weights.
+    """
+    weight, activation = _argument(layer, _WEIGHT), _argument(layer, 0)
+    assert weight is not None
+    assert activation is not None
+    facts = [
+        str(layer.target),
+        [argument for argument in layer.args if not isinstance(argument, Node)],
+        tuple(weight.meta["val"].shape),
+        is_dequant(activation),
+    ]
+    digest = hashlib.sha256(repr(facts).encode())
+    if quantization is not None:
+        scale = torch.as_tensor(quantization.scale, dtype=torch.float32)
+        digest.update(scale.contiguous().numpy().tobytes())
+    bias = _argument(layer, _BIAS)
+    if bias is not None:
+        values = get_param_tensor(program, bias.args[0] if _is_widened(bias) else bias)
+        assert values is not None  # biases of packed layers are constants
+        digest.update(values.detach().float().contiguous().numpy().tobytes())
+    return digest.digest()
+
+
+def _stored_apart(base: type[NodeVisitor]) -> type[NodeVisitor]:
+    """A visitor class under which no two weights that are packed differently have one name.
+
+    With XNNPACK's weight cache, all programs of a process share packed weights by the names of
+    weight and bias (executorch, XNNWeightsCache.cpp), and a name is the digest of the bytes: int8
+    layers with equal bytes and other scales are taken for one, and so are equal bytes of another
+    shape; int8-dynamic layers are looked up without their bias (XNNPACK, fully-connected-nc.c).
+    Here a digest of scales, bias, shape and settings follows the weight's bytes in the file.
+    XNNPACK goes by the shape and does not read so far.
+    """
+
+    class StoredApart(base):
+        _layer: Node
+
+        def define_node(
+            self, node: Node, xnn_graph: Any, vals_to_ids: dict[Node, int], debug_handle: int
+        ) -> None:
+            self._layer = node
+            super().define_node(node, xnn_graph, vals_to_ids, debug_handle)
+
+        def get_serialized_buffer_index(
+            self,
+            tensor: Node,
+            xnn_graph: Any,
+            vals_to_ids: dict[Node, int],
+            convert_to_nhwc: bool,
+            swap_in_out_for_weights: bool,
+            quant_params: QuantParams | None,
+            *layout: Any,
+        ) -> int:
+            store, stored = self._named_data_store, NamedDataStore()
+            weight = _argument(self._layer, _WEIGHT)
+            is_weight = tensor is weight or (_is_widened(weight) and tensor is weight.args[0])
+            self._named_data_store = stored if is_weight else store
+            index: int = super().get_serialized_buffer_index(
+                tensor,
+                xnn_graph,
+                vals_to_ids,
+                convert_to_nhwc,
+                swap_in_out_for_weights,
+                quant_params,
+                *layout,
+            )
+            self._named_data_store = store
+            for data in stored.buffers:  # one, or none where the argument is not a constant
+                marked = data + _packing_digest(self.exported_program, self._layer, quant_params)
+                constant = xnn_graph.constant_data[index]
+                constant.named_key = hashlib.sha256(marked).hexdigest()
+                constant.size = len(marked)
+                store.add_named_data(constant.named_key, marked, CONSTANT_TENSOR_ALIGNMENT)
+            return index
+
+    return StoredApart
+
+
 def _keeping_half(base: type[NodeVisitor]) -> type[NodeVisitor]:
-    """A visitor class that stores widened weights as the float16 they are."""
+    """A visitor class that stores widened weights and biases as the float16 they are."""
 
     class HalfWeights(base):
         def define_tensor(
@@ -167,8 +289,8 @@ class _Widen(NodeVisitor):
 
 
 for _visitor in get_node_visitors(None, None, None).values():
-    if _visitor.target in ("aten.linear.default", "aten.convolution.default"):
-        register_node_visitor(_keeping_half(type(_visitor)))
+    if _visitor.target in _PACKED:
+        register_node_visitor(_keeping_half(_stored_apart(type(_visitor))))
 
 
 class _LayoutPass(ChannelsLastTaggedReshapePass):

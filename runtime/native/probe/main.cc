@@ -6,6 +6,7 @@
 //   arcmobile-probe chain FRAMES SAMPLES_PER_FRAME SAMPLES MISSING RATE:CONTEXT:WINDOW,WINDOW...
 //       one RATE... for each part; what is run, freed and given, see `chain` below
 //   arcmobile-probe tokens TOKENIZER_JSON < lines    JSON strings in, ids out
+//   arcmobile-probe calls LIST [weight-cache]              runs programs, see program_calls.h
 //   arcmobile-probe sha256 < bytes                         by the CPU's instructions, and without
 //   arcmobile-probe pcm16 < float32 values                 16-bit samples
 
@@ -13,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -21,6 +23,7 @@
 
 #include "decoder_chain.h"
 #include "noise.h"
+#include "program_calls.h"
 #include "prompt_tokenizer.h"
 #include "request.h"
 #include "sampler.h"
@@ -139,6 +142,16 @@ int samples() {
   return 0;
 }
 
+int calls(const std::string& list, bool weight_cache) {
+  try {
+    run_program_calls(list, weight_cache);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 2;
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -173,6 +186,8 @@ int main(int argc, char** argv) {
   }
   if (a.size() >= 6 && a[0] == "chain") return chain(a);
   if (a.size() == 2 && a[0] == "tokens") return tokens(a);
+  if (a.size() == 2 && a[0] == "calls") return calls(a[1], false);
+  if (a.size() == 3 && a[0] == "calls" && a[2] == "weight-cache") return calls(a[1], true);
   if (a.size() == 1 && a[0] == "sha256") return digests();
   if (a.size() == 1 && a[0] == "pcm16") return samples();
   std::fputs("see the head of probe/main.cc\n", stderr);
