@@ -1,17 +1,20 @@
-"""`arcmobile posttrain`: the steps from sounds to a post-trained checkpoint, in their order."""
+"""`arcmobile posttrain`: the steps from sounds to a post-trained checkpoint, in their order.
+
+The commands are declared without PyTorch, which their functions import, so that the help needs no
+extra to be installed.
+"""
 
 from __future__ import annotations
 
 import typer
 
-from arcmobile.posttrain import (
-    cache_latents,
-    start_checkpoint,
-    train_arc,
-    train_autoencoder,
-    train_flow,
-    train_text_encoder,
-)
+from arcmobile.cli.posttrain_arc import arc
+from arcmobile.cli.posttrain_autoencoder import autoencoder
+from arcmobile.cli.posttrain_classifier import classifier
+from arcmobile.cli.posttrain_flow import flow
+from arcmobile.cli.posttrain_latents import latents
+from arcmobile.cli.posttrain_start import start
+from arcmobile.cli.posttrain_text import text
 
 posttrain_app = typer.Typer(no_args_is_help=True)
 
@@ -25,14 +28,16 @@ def posttrain() -> None:
 
     From nothing: autoencoder, text, start, latents --autoencoder, flow, arc.
 
-    Every step can be stopped (Ctrl-C, or a file STOP in its folder) and resumed.
+    A training can be resumed after Ctrl-C (its state is saved, the exit code is 130) and after a
+    file STOP in its folder (its checkpoint is written too).
     """
 
 
 # In the order in which a model is trained from nothing.
-posttrain_app.command("autoencoder")(train_autoencoder.main)
-posttrain_app.command("text")(train_text_encoder.main)
-posttrain_app.command("start")(start_checkpoint.main)
-posttrain_app.command("latents")(cache_latents.main)
-posttrain_app.command("flow")(train_flow.main)
-posttrain_app.command("arc")(train_arc.main)
+posttrain_app.command("autoencoder")(autoencoder)
+posttrain_app.command("text")(text)
+posttrain_app.command("start")(start)
+posttrain_app.command("latents")(latents)
+posttrain_app.command("flow")(flow)
+posttrain_app.command("arc")(arc)
+posttrain_app.command("classifier")(classifier)

@@ -9,7 +9,7 @@ step runs the generator once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +28,7 @@ from arcmobile.posttrain.arc_losses import (
 )
 from arcmobile.posttrain.latent_discriminator import LatentDiscriminator
 from arcmobile.posttrain.trainable_networks import TrainableGenerator
+from arcmobile.posttrain.training_settings import ArcSettings
 from arcmobile.posttrain.training_state import adam_tensors, restore_adam, scoped, unscoped
 
 # Without momentum, as R3GAN (Huang et al. 2024) trains its relativistic pair.
@@ -48,56 +49,6 @@ class ArcBatch(NamedTuple):
 
     def to(self, device: torch.device) -> ArcBatch:
         return ArcBatch(*(tensor.to(device) for tensor in self))
-
-
-@dataclass(frozen=True)
-class ArcSettings:
-    """What a post-training is, apart from its base model and sounds. Steps count batches.
-
-    Attributes:
-        generator_rate, discriminator_rate: learning rates after ``warmup`` steps.
-        generator_from: step at which the generator begins to move; until then the discriminator's
-            new head learns alone.
-        discriminator_every: steps between two of the discriminator's.
-        contrastive: weight of the discriminator's loss on wrong prompts.
-        penalty: weight of the smoothness penalty on real and generated inputs; 0 leaves it out.
-        penalty_every: discriminator steps between two penalties, whose weight grows to match.
-        penalty_noise: deviation it is measured with.
-        flow: weight of the flow-matching loss, an anchor for short trainings; the paper has none.
-        renoise_mean, renoise_std: of the logit of the discriminator's times.
-        depth: fraction of the blocks below the discriminator's head.
-        head_layers: halvings of its time axis.
-        train_text: whether the text encoder moves too; its projections always do.
-        average: decay of the moving average of the generator, which is what is written.
-        clip: largest norm of a gradient.
-        bfloat16: run the networks in mixed precision; weights and losses stay float32.
-    """
-
-    seed: int = 0
-    steps: int = 20_000
-    batch: int = 16
-    generator_rate: float = 2e-5
-    discriminator_rate: float = 5e-5
-    warmup: int = 100
-    generator_from: int = 100
-    discriminator_every: int = 1
-    contrastive: float = 1.0
-    penalty: float = 0.1
-    penalty_every: int = 4
-    penalty_noise: float = 0.05
-    flow: float = 0.0
-    renoise_mean: float = 0.0
-    renoise_std: float = 1.0
-    depth: float = 0.75
-    head_layers: int = 3
-    train_text: bool = False
-    average: float = 0.999
-    clip: float = 1.0
-    bfloat16: bool = False
-
-    def rate_at(self, steps_done: int) -> float:
-        """Fraction of the full learning rate after that many steps."""
-        return min(1.0, (steps_done + 1) / max(1, self.warmup))
 
 
 class ArcTrainer:
@@ -176,6 +127,24 @@ class ArcTrainer:
             self._update_average(step - settings.generator_from)
         self.step += 1
         return {name: float(value.detach()) for name, value in report.items()}
+
+    @torch.no_grad()
+    def probe(self, batch: ArcBatch) -> dict[str, Tensor]:
+        """The size of velocities and scores that the present weights give; changes nothing."""
+        batch = batch.to(self.device)
+        random = torch.Generator().manual_seed(self.step)
+        noise, time = (
+            self._noise(batch.latents, random),
+            generator_times(len(batch.seconds), random),
+        )
+        time = time.to(self.device)
+        told = batch.ids, batch.mask, batch.seconds
+        with self._precision():
+            velocity = self._guessed_velocity(noised(batch.latents, noise, time), time, *told)
+            rows = torch.arange(len(time), device=self.device)
+            scores = self._discriminator_scores(batch.latents, time, *told, rows)
+        flow = (velocity.float() - (noise - batch.latents)).square().mean()
+        return {"flow": flow, "score": scores.float().abs().mean()}
 
     def _guessed_velocity(
         self, latent: Tensor, time: Tensor, ids: Tensor, mask: Tensor, seconds: Tensor

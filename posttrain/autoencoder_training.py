@@ -7,10 +7,8 @@ KL divergence from the unit normal, and, after a first part, a discriminator's o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from arcmobile.posttrain.autoencoder_crops import Audio
 from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder, initial_tensors
 from arcmobile.posttrain.spectral_code import SpectralCode
 from arcmobile.posttrain.spectral_losses import FFT_SIZES, LogMel, StftLoss, stereo_distance
+from arcmobile.posttrain.training_settings import AutoencoderSettings, Part
 from arcmobile.posttrain.training_state import adam_tensors, restore_adam, scoped, unscoped
 from arcmobile.posttrain.waveform_discriminator import (
     WaveformDiscriminator,
@@ -33,83 +32,6 @@ from arcmobile.runtime.errors import InputError
 
 _BETAS = (0.8, 0.99)
 _GRAPHS = 64  # compiled forms of one function: FFT sizes, with and without gradients
-
-
-class Part(StrEnum):
-    """What a training changes.
-
-    ``DECODER`` leaves the encoder, and so the latents, as they are: it can go on while a generator
-    is trained on them already. ``ENCODER`` only imitates a spectral code: a third of the time.
-    """
-
-    BOTH = "both"
-    ENCODER = "encoder"
-    DECODER = "decoder"
-
-
-@dataclass(frozen=True)
-class AutoencoderSettings:
-    """What a training is, apart from its networks and sounds. Steps count batches.
-
-    Attributes:
-        steps: length of the learning rate's decay; training ends there.
-        samples: length of a crop, a multiple of the latent's ratio.
-        learning_rate: reached after ``warmup`` steps, then a cosine down to ``last_rate`` of it.
-        resolutions: FFT sizes per step, drawn among ``FFT_SIZES`` anew each time.
-        floor: magnitude at which the logs of the losses end. Most of a sound's spectrogram is
-            silence: with a low floor, silence everywhere is where training goes first and stays.
-        logarithm: weight of the logs within the STFT distance.
-        kl, mel, waveform, adversarial, features: weights; the STFT distance has weight 1.
-        adversarial_from: fraction of ``steps`` at which the discriminator comes in.
-        discriminator_every: steps between two of the discriminator's.
-        average: decay of the moving average of the weights, which is what is written.
-        clip: largest norm of a gradient.
-        bfloat16: compute the autoencoder's products in bfloat16; weights and losses stay float32.
-        part: what is trained; the rest stays as its average was.
-        finest_units: run and train the residual units at the full rate too; most of a step's time.
-        latent_noise: standard deviation of noise on latents besides the posterior's, so that the
-            decoder puts up with a generator's errors.
-        imitation: weight of the encoder's squared error, where there is a spectral code.
-    """
-
-    seed: int = 0
-    steps: int = 4000
-    batch: int = 4
-    samples: int = 32768
-    learning_rate: float = 2e-3
-    warmup: int = 100
-    last_rate: float = 0.03
-    weight_decay: float = 1e-3
-    resolutions: int = 2
-    floor: float = 1e-2
-    logarithm: float = 0.0
-    kl: float = 1e-5
-    mel: float = 0.1
-    waveform: float = 0.05
-    adversarial: float = 0.1
-    features: float = 1.0
-    adversarial_from: float = 0.7
-    discriminator_every: int = 2
-    discriminator_rate: float = 5e-4
-    discriminator_width: int = 12
-    average: float = 0.999
-    clip: float = 1.0
-    bfloat16: bool = False
-    part: Part = Part.BOTH
-    finest_units: bool = True
-    latent_noise: float = 0.0
-    imitation: float = 1.0
-
-    def rate_at(self, step: int) -> float:
-        """Fraction of the full learning rate at a step, counted from 0."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
-        return self.last_rate + (1 - self.last_rate) * 0.5 * (1 + math.cos(math.pi * done))
-
-    @property
-    def first_adversarial_step(self) -> int:
-        return round(self.adversarial_from * self.steps)
 
 
 def kl_divergence(mean: Tensor, stdev: Tensor) -> Tensor:
@@ -230,7 +152,10 @@ class AutoencoderTrainer:
             terms["features"] = feature_distance(real, judged)
             loss = loss + settings.adversarial * terms["adversarial"]
             loss = loss + settings.features * terms["features"]
-        self._descend(self._optimizer, self._named, settings.learning_rate, loss, terms)
+        terms["loss"] = loss
+        terms["gradient"] = self._descend(
+            self._optimizer, self._named, settings.learning_rate, loss
+        )
         if against and step % settings.discriminator_every == 0:
             self.discriminator.requires_grad_(True)
             both = self.discriminator(torch.cat((target, made.detach())))
@@ -238,22 +163,40 @@ class AutoencoderTrainer:
             terms["discriminator"] = discriminator_loss(
                 [first for first, _ in halves], [second for _, second in halves]
             )
-            rate = settings.discriminator_rate
-            self._descend(self._discriminator_optimizer, self._judged, rate, terms["discriminator"])
+            terms["discriminator_gradient"] = self._descend(
+                self._discriminator_optimizer,
+                self._judged,
+                settings.discriminator_rate,
+                terms["discriminator"],
+            )
         self._update_average()
         self.step += 1
         terms["stdev"] = stdev.mean()
         return {name: float(value.detach()) for name, value in terms.items()}
+
+    @torch.no_grad()
+    def probe(self, batch: Audio) -> dict[str, Tensor]:
+        """How far what the present weights give is from crops; changes nothing."""
+        target = torch.from_numpy(batch[:, : self.config.io_channels]).to(self.device)
+        given = None if self.code is None else self.code.encode(target)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
+            mean, stdev = self.autoencoder.encode(target)
+            losses = {"latents": mean.float().square().mean() + stdev.float().square().mean()}
+            if self.settings.part != Part.ENCODER:
+                made = self.autoencoder.decode(mean if given is None else given)
+                losses["waveform"] = waveform_distance(made.float(), target)
+                judged = self.discriminator(made.float())
+                losses["features"] = feature_distance(judged, self.discriminator(target))
+        return losses
 
     def _imitate(self, target: Tensor) -> dict[str, float]:
         assert self.code is not None
         given = self.code.encode(target)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
             mean, _ = self._encode(target)
-        terms = {"imitation": (mean.float() - given).square().mean()}
-        self._descend(
-            self._optimizer, self._named, self.settings.learning_rate, terms["imitation"], terms
-        )
+        loss = (mean.float() - given).square().mean()
+        norm = self._descend(self._optimizer, self._named, self.settings.learning_rate, loss)
+        terms = {"imitation": loss, "loss": loss, "gradient": norm}
         self._update_average()
         self.step += 1
         return {name: float(value.detach()) for name, value in terms.items()}
@@ -264,9 +207,8 @@ class AutoencoderTrainer:
         parameters: Mapping[str, torch.nn.Parameter],
         rate: float,
         loss: Tensor,
-        report: dict[str, Tensor] | None = None,
-    ) -> None:
-        """One step down; a loss or gradient that is not finite moves nothing."""
+    ) -> Tensor:
+        """One step down, unless the gradient is not finite; returns the gradient's norm."""
         for group in optimizer.param_groups:
             group["lr"] = rate * self.settings.rate_at(self.step)
         optimizer.zero_grad(set_to_none=True)
@@ -275,8 +217,7 @@ class AutoencoderTrainer:
         norm = torch.nn.utils.clip_grad_norm_(moved, self.settings.clip)
         if bool(torch.isfinite(norm)):
             optimizer.step()
-        if report is not None:
-            report["loss"], report["gradient"] = loss, norm
+        return norm
 
     def _update_average(self) -> None:
         # A young average follows quickly, or it would remember where training began.

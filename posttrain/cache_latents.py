@@ -1,4 +1,4 @@
-"""Encodes drawn sounds, or one's own, by a trained autoencoder, for the training of a DiT.
+"""Encoders of sounds for the training of a DiT: those of a training, and those of checkpoints.
 
 ``arcmobile posttrain latents --autoencoder FOLDER --out FOLDER --count N``, or with
 ``--checkpoint FOLDER`` for the autoencoder of any checkpoint and ``--sounds FOLDER`` for sounds of
@@ -10,31 +10,20 @@ ends it; up to a shard of sounds is then lost.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from arcmobile.export.checkpoint import CheckpointFolder, require_sound
 from arcmobile.posttrain.autoencoder_tensors import PREFIX, TrainableAutoencoder
-from arcmobile.posttrain.latent_cache import (
-    CACHED_SAMPLES,
-    TRAINING_SEED,
-    CacheSettings,
-    Encode,
-    cache_latents,
-)
-from arcmobile.posttrain.sound_folder import RecordedSound, SoundFolder
-from arcmobile.posttrain.sounds import CaptionedSound, draw
+from arcmobile.posttrain.latent_cache import CACHED_SAMPLES, CacheSettings, Encode
 from arcmobile.posttrain.spectral_code import CODE, SpectralCode
 from arcmobile.posttrain.train_autoencoder import SUMMARY, TENSORS
 from arcmobile.posttrain.trained_autoencoder import read_autoencoder
-from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError
+from arcmobile.runtime.errors import CheckpointError
 
+_CHANNELS = 2
 _FRACTION = 16  # hexadecimal digits of the digest that names an autoencoder
 
 
@@ -67,21 +56,29 @@ def load_encoder(
 
 def checkpoint_encoder(
     folder: Path, *, device: str = "cpu", compiled: bool = False
-) -> tuple[Encode, str, int]:
-    """The same of a checkpoint's autoencoder, and the samples of its longest sound.
+) -> tuple[Encode, CacheSettings]:
+    """The same of a checkpoint's autoencoder, with the length and rate of its longest sound.
 
     Raises CheckpointError.
     """
     checkpoint = CheckpointFolder.open(folder)
     require_sound(checkpoint)
     config = checkpoint.config
+    if (channels := config.autoencoder.io_channels) != _CHANNELS:
+        raise CheckpointError(
+            f"{folder}: takes sounds of {channels} channels; only 2 can be cached"
+        )
     source = checkpoint.source
     tensors = {name: source.read(name) for name in source.names() if name.startswith(PREFIX)}
     network = TrainableAutoencoder(config.autoencoder, tensors).to(device).requires_grad_(False)
     scale = config.model.pretransform.scale
     encode = _scaled(network, scale, device, compiled)
-    samples = config.max_frames * config.samples_per_frame
-    return encode, _named(checkpoint.model_file, scale), samples
+    settings = CacheSettings(
+        source=_named(checkpoint.model_file, scale),
+        samples=config.max_frames * config.samples_per_frame,
+        sample_rate=config.sample_rate,
+    )
+    return encode, settings
 
 
 def _exactly(code: SpectralCode) -> Encode:
@@ -107,77 +104,3 @@ def _named(path: Path, scale: float) -> str:
         digest = hashlib.file_digest(file, "sha256")
     digest.update(f"{scale}".encode())
     return digest.hexdigest()[:_FRACTION]
-
-
-app = typer.Typer(add_completion=False)
-
-
-@app.command()
-def main(
-    out: Annotated[Path, typer.Option(help="Folder of the cache.")],
-    autoencoder: Annotated[
-        Path | None, typer.Option(help="Folder of the autoencoder's training.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Or a checkpoint, whose autoencoder is taken.")
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Drawn sounds in the cache.")] = 8192,
-    sounds: Annotated[
-        Path | None,
-        typer.Option(help="Folder of captioned sound files, not drawn ones."),
-    ] = None,
-    first_seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the first sound; default: those to train from.")
-    ] = TRAINING_SEED,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1)] = 2,
-    compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Needs a C++ compiler; for GPUs.")
-    ] = False,
-) -> None:
-    """Encode drawn sounds; see the module's text for what is written."""
-    torch.set_num_threads(threads)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    try:
-        if (autoencoder is None) == (checkpoint is None):
-            raise InputError("give either --autoencoder or --checkpoint")
-        samples = CACHED_SAMPLES
-        if checkpoint is not None:
-            encode, source, samples = checkpoint_encoder(
-                checkpoint, device=device, compiled=compiled
-            )
-        elif autoencoder is not None and autoencoder.is_dir():
-            encode, source = load_encoder(autoencoder, device=device, compiled=compiled)
-        else:
-            raise InputError(f"--autoencoder {autoencoder}: no such folder")
-        settings = CacheSettings(source=source, samples=samples)
-        draw_sound: Callable[[int], CaptionedSound | RecordedSound] = draw
-        if sounds is not None:
-            recorded = SoundFolder(sounds, samples)
-            draw_sound, count, first_seed = recorded.__getitem__, len(recorded), 0
-        with Progress(*columns) as progress:
-            task = progress.add_task("latents", total=count)
-            try:
-                cache_latents(
-                    encode,
-                    out,
-                    count,
-                    first_seed,
-                    lambda done: progress.update(task, completed=done),
-                    settings,
-                    draw_sound,
-                )
-            except KeyboardInterrupt:
-                progress.console.print("stopped; run again to go on")
-    except ArcMobileError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-
-
-if __name__ == "__main__":
-    app()

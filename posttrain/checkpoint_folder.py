@@ -24,8 +24,9 @@ from arcmobile.export.checkpoint import (
     CheckpointFolder,
 )
 from arcmobile.export.model.weights import TensorSource
-from arcmobile.export.staging import require_space, staged_folder
+from arcmobile.export.staging import require_space
 from arcmobile.runtime.errors import CheckpointError, InputError
+from arcmobile.runtime.whole_output import whole_folder
 
 OBJECTIVE = "rf_denoiser"  # what ping-pong sampling asks of a model
 _LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
@@ -68,7 +69,7 @@ def write_checkpoint(
     elif text_tensors:
         raise CheckpointError(f"{base.model_file}: holds the text encoder; there is no other file")
     config = _config(base_folder / MODEL_CONFIG, objective)
-    with staged_folder(out, replaceable=MODEL_CONFIG) as folder:
+    with whole_folder(out, replaceable=MODEL_CONFIG, overwrite=True) as folder:
         require_space(out, sum(t.nbytes for part in (model, text) for t in part.values()))
         write_parts(folder, config, model, base.text_encoder, text)
         for pattern in _LICENCES:

@@ -13,7 +13,7 @@ transformers of this size; everything else by AdamW.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -22,47 +22,12 @@ from torch import Tensor, nn
 from arcmobile.posttrain.arc_losses import logit_normal_times, noised
 from arcmobile.posttrain.arc_training import ArcBatch
 from arcmobile.posttrain.trainable_networks import TrainableGenerator
+from arcmobile.posttrain.training_settings import FlowSettings
 from arcmobile.posttrain.training_state import adam_tensors, restore_adam, scoped, unscoped
 
 _BETAS = (0.9, 0.95)
 _TEXT_ENCODER = "conditioner.text."
 _UNIFORM_TIMES = 0.1  # of a batch
-
-
-@dataclass(frozen=True)
-class FlowSettings:
-    """What a training is, apart from its networks and sounds. Steps count batches.
-
-    Attributes:
-        steps: length of the learning rate's decay; training ends there.
-        learning_rate: reached after ``warmup`` steps, then a straight line down to ``last_rate``
-            of it.
-        text_rate: fraction of it for the text encoder, which comes with training of its own.
-        drop: share of sounds that are seen without their prompt.
-        average: decay of the moving average of the weights, which is what is written.
-        clip: largest norm of a gradient.
-        bfloat16: run the networks in mixed precision; weights and losses stay float32.
-    """
-
-    seed: int = 0
-    steps: int = 6000
-    batch: int = 32
-    learning_rate: float = 2e-3
-    text_rate: float = 0.1
-    warmup: int = 100
-    last_rate: float = 0.05
-    weight_decay: float = 0.01
-    drop: float = 0.1
-    average: float = 0.998
-    clip: float = 1.0
-    bfloat16: bool = False
-
-    def rate_at(self, step: int) -> float:
-        """Fraction of the full learning rate at a step, counted from 0."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
-        return 1 - (1 - self.last_rate) * done
 
 
 class FlowTrainer:
@@ -121,6 +86,18 @@ class FlowTrainer:
             if bool(part.any()):
                 report[name] = float(errors.detach()[part].mean())
         return report
+
+    @torch.no_grad()
+    def probe(self, batch: ArcBatch) -> dict[str, Tensor]:
+        """The loss of the present weights on a batch; changes nothing."""
+        batch = batch.to(self.device)
+        random = torch.Generator().manual_seed(self.step)
+        noise = torch.randn(batch.latents.shape, generator=random).to(self.device)
+        count = len(batch.latents)
+        time = torch.linspace(0.05, 0.95, count, device=self.device)
+        keep = torch.ones(count, device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
+            return {"flow": self._flow_loss(batch, noise, time, keep).mean()}
 
     def _flow_loss(self, batch: ArcBatch, noise: Tensor, time: Tensor, keep: Tensor) -> Tensor:
         """Mean squared error of the velocity, (B,)."""

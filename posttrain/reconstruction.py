@@ -14,6 +14,7 @@ from torch import Tensor
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 from arcmobile.posttrain.spectral_losses import LogMel, magnitudes, short_time_spectra
 from arcmobile.runtime.audio import write_audio
+from arcmobile.runtime.whole_output import whole_file
 
 _LSD_SIZE = 2048
 _DECIBELS = 20 / np.log(10)
@@ -115,4 +116,5 @@ def write_examples(
             axes[index, column].tick_params(labelsize=6)
     axes[-1, 0].set_xlabel("seconds", fontsize=7)
     axes[-1, 0].set_ylabel("kHz", fontsize=7)
-    page.savefig(folder / "spectrograms.png", dpi=90)
+    with whole_file(folder / "spectrograms.png", overwrite=True) as unfinished:
+        page.savefig(unfinished, dpi=90, format="png")

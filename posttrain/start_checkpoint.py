@@ -13,10 +13,9 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
 from safetensors.torch import load_file
 
 from arcmobile.export.checkpoint import (
@@ -26,12 +25,11 @@ from arcmobile.export.checkpoint import (
     CheckpointFolder,
 )
 from arcmobile.export.model.config import ModelConfig, T5Config
-from arcmobile.export.staging import staged_folder
 from arcmobile.posttrain.checkpoint_folder import write_checkpoint, write_parts
-from arcmobile.posttrain.embedded_model import embedded_model_config
 from arcmobile.posttrain.trainable_networks import initial_tensors
 from arcmobile.posttrain.trained_autoencoder import read_autoencoder
-from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError
+from arcmobile.runtime.errors import CheckpointError
+from arcmobile.runtime.whole_output import whole_folder
 
 
 def write_start(
@@ -66,7 +64,7 @@ def write_start(
         raise CheckpointError(
             f"{text_folder}: no text encoder that fits {autoencoder} ({error}); train one"
         ) from error
-    with staged_folder(out, replaceable=MODEL_CONFIG) as folder:
+    with whole_folder(out, replaceable=MODEL_CONFIG, overwrite=True, option="--out") as folder:
         write_parts(folder, content, {**started, **trained.tensors}, text_folder, text_tensors)
 
 
@@ -87,40 +85,3 @@ def write_with_autoencoder(
         )
     objective = base.config.model.diffusion.diffusion_objective
     write_checkpoint(generator, out, trained.tensors, {}, dtype, objective=objective)
-
-
-app = typer.Typer(add_completion=False)
-
-
-@app.command()
-def main(
-    autoencoder: Annotated[Path, typer.Option(help="Folder of train_autoencoder.")],
-    out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
-    text: Annotated[
-        Path | None, typer.Option(help="Folder of train_text_encoder, or a checkpoint.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the DiT's first values.")] = 0,
-    generator: Annotated[
-        Path | None,
-        typer.Option(help="Or a checkpoint that only gets another autoencoder."),
-    ] = None,
-    half: Annotated[
-        bool, typer.Option(help="Write the checkpoint of --generator as float16.")
-    ] = False,
-) -> None:
-    """Put a trained autoencoder, a trained text encoder and an untrained DiT together."""
-    try:
-        if generator and not text:
-            dtype = torch.float16 if half else torch.float32
-            write_with_autoencoder(generator, autoencoder, out, dtype)
-        elif text and not generator:
-            write_start(embedded_model_config(), autoencoder, text, out, seed=seed)
-        else:
-            raise InputError("give either --text or --generator")
-    except ArcMobileError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-
-
-if __name__ == "__main__":
-    app()

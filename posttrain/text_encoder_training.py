@@ -10,7 +10,7 @@ tensors stay as they are: the table of relative positions (a constant of that ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from arcmobile.posttrain.caption_examples import CaptionExample, batches_of, exa
 from arcmobile.posttrain.caption_reading import HEADS, UNKNOWN
 from arcmobile.posttrain.mapping_source import MappingSource
 from arcmobile.posttrain.trainable_networks import TRAINING
+from arcmobile.posttrain.training_settings import TextSettings
 from arcmobile.posttrain.training_state import adam_tensors, restore_adam, scoped, unscoped
 from arcmobile.runtime.errors import CheckpointError
 
@@ -40,18 +41,6 @@ _POSITIONS = "relative_attention_bias"
 _FIXED = "encoder.final_layer_norm.weight"
 _WEIGHTS = {"sound": 2.0, "second sound": 2.0}
 _JUDGED_BATCH = 256
-
-
-@dataclass(frozen=True)
-class TextSettings:
-    """``learning_rate`` falls to nothing along a cosine, after ``warmup`` steps."""
-
-    seed: int = 0
-    steps: int = 3000
-    batch: int = 128
-    learning_rate: float = 2e-3
-    warmup: int = 50
-    clip: float = 1.0
 
 
 class CaptionTokenizer:
@@ -172,19 +161,31 @@ class TextEncoderTrainer:
         examples = self._next_batch()
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate()
+        total, of_class = self._losses(examples)
+        self._optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self._parameters.values(), self.settings.clip)
+        if bool(torch.isfinite(norm)):
+            self._optimizer.step()
+        self.step += 1
+        report = {"loss": total, "sound_loss": of_class, "gradient": norm}
+        return {name: value.item() for name, value in report.items()}
+
+    @torch.no_grad()
+    def probe(self) -> dict[str, Tensor]:
+        """The loss of the present weights on the next batch; changes nothing."""
+        return {"loss": self._losses(self._next_batch())[0]}
+
+    def _losses(self, examples: Sequence[CaptionExample]) -> tuple[Tensor, Tensor]:
+        """The weighted sum over all heads, and the loss of the class."""
         logits = self.network(*self.tokenizer([one.text for one in examples]))
         losses = {
             head: F.cross_entropy(logits[head], target, ignore_index=UNKNOWN)
             for head, target in _targets(examples).items()
             if bool((target != UNKNOWN).any())
         }
-        total = torch.stack([_WEIGHTS.get(head, 1.0) * loss for head, loss in losses.items()]).sum()
-        self._optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(self._parameters.values(), self.settings.clip)
-        self._optimizer.step()
-        self.step += 1
-        return {"loss": total.item(), "sound_loss": losses["sound"].item()}
+        weighted = [_WEIGHTS.get(head, 1.0) * loss for head, loss in losses.items()]
+        return torch.stack(weighted).sum(), losses["sound"]
 
     def _next_batch(self) -> list[CaptionExample]:
         """Depends on the seed and the step alone."""

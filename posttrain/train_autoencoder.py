@@ -1,6 +1,6 @@
 """Trains the Oobleck autoencoder on drawn sounds.
 
-``python -m arcmobile.posttrain.train_autoencoder --out FOLDER``, which holds then::
+``arcmobile posttrain autoencoder --out FOLDER``, which holds then::
 
     state.safetensors        all that a resumed training needs; replaced as a whole
     metrics.jsonl            a row of losses every few steps, and a row of figures per judgement
@@ -19,48 +19,43 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import typer
 
-from arcmobile.export.model.config import AutoencoderConfig, load_model_config
+from arcmobile.export.model.config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder_crops import (
     HELD_OUT_SEED,
+    Audio,
     DrawSound,
     crop_batches,
     drawn_audio,
 )
 from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder
-from arcmobile.posttrain.autoencoder_training import (
-    AutoencoderSettings,
-    AutoencoderTrainer,
-    Part,
-    latent_figures,
-)
-from arcmobile.posttrain.embedded_model import one_channel_autoencoder
-from arcmobile.posttrain.given_settings import given_settings
+from arcmobile.posttrain.autoencoder_training import AutoencoderTrainer, latent_figures
 from arcmobile.posttrain.reconstruction import figures, reconstruct_all, write_examples
+from arcmobile.posttrain.soundness import Losses
 from arcmobile.posttrain.sounds import draw
 from arcmobile.posttrain.spectral_code import SpectralCode, fit_spectral_code, has_spectral_code
 from arcmobile.posttrain.training_loop import METRICS, STATE, Rhythm, run_training
 from arcmobile.posttrain.training_plots import plot_metrics
+from arcmobile.posttrain.training_settings import AutoencoderSettings
 from arcmobile.posttrain.training_state import (
     append_metrics,
+    finite_or_none,
     keep_metrics_until,
     read_metrics,
     read_tensors,
     write_tensors,
 )
-from arcmobile.runtime.errors import ArcMobileError, CheckpointError, InputError
+from arcmobile.runtime.errors import CheckpointError, InputError
 from arcmobile.runtime.whole_output import write_whole_text
 
 TENSORS, SUMMARY = "autoencoder.safetensors", "autoencoder.json"
 _CODE_SEEDS = range(2 * HELD_OUT_SEED, 2 * HELD_OUT_SEED + 800)
-_SECONDS_PER_HOUR = 3600
 _PLOTTED_LOSSES = (
     *("loss", "stft", "mel", "waveform", "imitation"),
     *("features", "adversarial", "discriminator"),
@@ -85,17 +80,28 @@ def train(
 ) -> None:
     """Trains until ``settings.steps``, for ``seconds``, or until a file STOP is there; then writes.
 
-    Ctrl-C ends it as STOP does. Raises OutputError where the folder cannot be written.
+    Raises what :func:`run_training` does.
     """
     habits, settings = habits or Habits(), trainer.settings
+    latest: list[Audio] = []
     with closing(
         crop_batches(settings.seed, trainer.step, settings.batch, settings.samples, draw_sound)
     ) as batches:
+
+        def train_step() -> dict[str, float]:
+            latest[:] = [next(batches)]
+            return trainer.train_step(latest[0])
+
+        def probe() -> Losses:
+            return trainer.probe(latest[0]) if latest else {}
+
         run_training(
             trainer,
             out,
             name="autoencoder",
-            train_step=lambda: trainer.train_step(next(batches)),
+            train_step=train_step,
+            probe=probe,
+            advice="use a lower --set learning_rate",
             judge=lambda: judge(trainer, out, habits, draw_sound),
             steps=settings.steps,
             seconds=seconds,
@@ -157,7 +163,8 @@ def spectral_code(config: AutoencoderConfig, out: Path) -> SpectralCode | None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_whole_text(path, json.dumps(content, indent=2) + "\n", overwrite=True)
+    text = json.dumps(finite_or_none(content), indent=2, allow_nan=False)
+    write_whole_text(path, text + "\n", overwrite=True)
 
 
 def resumed(
@@ -183,88 +190,3 @@ def resumed(
         ) from error
     keep_metrics_until(out / METRICS, trainer.step)
     return trainer
-
-
-def _setting(text: str) -> tuple[str, float | int]:
-    """``name=number`` of a numeric setting; InputError for anything else."""
-    name, _, number = text.partition("=")
-    known: dict[str, type[int] | type[float]] = {
-        field.name: int if type(field.default) is int else float
-        for field in fields(AutoencoderSettings)
-        if type(field.default) in (int, float)
-    }
-    try:
-        return name, known[name](number)
-    except (KeyError, ValueError):
-        raise InputError(f"--set {text}: give name=number; names: {', '.join(known)}") from None
-
-
-app = typer.Typer(add_completion=False)
-
-
-@app.command()
-def main(
-    context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder of this training.")],
-    hours: Annotated[float, typer.Option(min=0, help="Longest time to train for.")] = 2.0,
-    steps: Annotated[
-        int, typer.Option(min=1, help="Steps until the rate is low.")
-    ] = AutoencoderSettings.steps,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="model_config.json. Default: one channel of the embedded model."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = AutoencoderSettings.seed,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1)] = 2,
-    resume: Annotated[bool, typer.Option(help="Go on from the state in the folder.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Crops per step.")] = AutoencoderSettings.batch,
-    bfloat16: Annotated[
-        bool, typer.Option("--bfloat16/--float32", help="Precision of products.")
-    ] = AutoencoderSettings.bfloat16,
-    part: Annotated[
-        Part,
-        typer.Option(help="Train one part alone; the encoder, where latents are a code's."),
-    ] = AutoencoderSettings.part,
-    finest_units: Annotated[
-        bool,
-        typer.Option(help="Train the residual units at the full rate: most of a step's time."),
-    ] = AutoencoderSettings.finest_units,
-    latent_noise: Annotated[
-        float, typer.Option(min=0, help="Noise on latents, for a forgiving decoder.")
-    ] = AutoencoderSettings.latent_noise,
-    adversarial_from: Annotated[
-        float, typer.Option(min=0, max=1, help="When the discriminator comes in.")
-    ] = AutoencoderSettings.adversarial_from,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any other setting, as name=number, e.g. logarithm=0.2."),
-    ] = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Needs a C++ compiler; faster.")
-    ] = True,
-) -> None:
-    """Train the autoencoder; see the module's text for what is written."""
-    torch.set_num_threads(threads)
-    try:
-        network = load_model_config(config).autoencoder if config else one_channel_autoencoder()
-        given = given_settings(context, AutoencoderSettings)
-        given |= dict(_setting(text) for text in settings or [])
-        if resume:
-            trainer = resumed(network, out, given, device=device, compiled=compiled)
-        else:
-            if (out / STATE).exists():
-                raise InputError(f"--out {out}: holds a training; add --resume or remove it")
-            chosen = AutoencoderSettings(**given)
-            code = spectral_code(network, out)
-            trainer = AutoencoderTrainer(
-                network, chosen, code=code, device=device, compiled=compiled
-            )
-        train(trainer, out, seconds=hours * _SECONDS_PER_HOUR)
-    except ArcMobileError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-
-
-if __name__ == "__main__":
-    app()

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from arcmobile.runtime.whole_output import whole_file
+
 
 def plot_metrics(
     path: Path, rows: Sequence[Mapping[str, Any]], panels: Sequence[Sequence[str]]
@@ -27,9 +29,5 @@ def plot_metrics(
             axes.legend(fontsize=7)
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
-    partial = path.with_name(f".{path.stem}.partial.png")
-    try:
-        page.savefig(partial, dpi=110)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path, overwrite=True) as unfinished:
+        page.savefig(unfinished, dpi=110, format="png")

@@ -6,11 +6,12 @@ killed while it writes goes on from the old one.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import secrets
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,42 +19,70 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from arcmobile.runtime.errors import CheckpointError, OutputError
-from arcmobile.runtime.whole_output import write_whole_text
+from arcmobile.runtime.whole_output import whole_file, write_whole_text
 
-_HEADER = "state"
-_READABLE = 0o644
+_HEADER: Final = "state"
+_DIGEST: Final = "sha256"
+_MOST_METRICS: Final = 1 << 26  # bytes
+_START_ANEW: Final = "start without --resume"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Writes contiguous copies of ``tensors`` and ``header`` (JSON) under a temporary name first.
+    """Writes contiguous copies of ``tensors``, ``header`` (JSON) and a digest of both.
 
     Raises OutputError where the file cannot be written; the old one is then still there.
     """
-    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
     copies = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(header, allow_nan=False)
+    metadata = {"format": "pt", _HEADER: text, _DIGEST: _digest(copies, text)}
+    with whole_file(path, overwrite=True) as unfinished:
         try:
-            save_file(copies, partial, metadata={"format": "pt", _HEADER: json.dumps(header)})
-            partial.chmod(_READABLE)  # safetensors leaves it to its owner alone
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"{path}: cannot be written ({error}); choose another folder") from error
+            save_file(copies, unfinished, metadata=metadata)
+        except (OSError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise OutputError(
+                f"{path}: cannot be written ({reason}); choose another folder"
+            ) from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What :func:`write_tensors` wrote; raises CheckpointError for any other file."""
+def read_tensors(
+    path: Path, *, digest: bool = False, way_out: str = _START_ANEW
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What :func:`write_tensors` wrote.
+
+    Args:
+        digest: refuse files without one, which older releases wrote.
+        way_out: of an error, for its message.
+
+    Raises CheckpointError for any other file, and for one whose content has changed since.
+    """
     try:
+        if not path.is_file():
+            raise ValueError("no such file")
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
+            metadata = file.metadata() or {}
+            header = json.loads(metadata[_HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: not a state of a training ({error}); start without --resume"
-        ) from None
+        if not isinstance(header, dict):
+            raise TypeError("its header is no JSON object")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: not a file of a training ({reason}); {way_out}") from None
+    stated = metadata.get(_DIGEST)
+    if stated is None and digest:
+        raise CheckpointError(f"{path}: has no digest, it is of an older release; {way_out}")
+    if stated is not None and stated != _digest(tensors, metadata[_HEADER]):
+        raise CheckpointError(f"{path}: has changed since it was written; {way_out}")
     return tensors, header
+
+
+def _digest(tensors: Mapping[str, Tensor], header: str) -> str:
+    """sha256 of names, dtypes, shapes and bytes of contiguous tensors, and of the header."""
+    digest = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def scoped(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -106,25 +135,64 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
 
 
 def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
-    """Adds one line of JSON."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    """Adds one line of JSON, in which a figure that is not finite is null."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); free some space and go on with --resume"
+        ) from error
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(finite_or_none(row), allow_nan=False) + "\n"
+
+
+def finite_or_none(value: Any) -> Any:
+    """JSON content with None in the place of every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: finite_or_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_or_none(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics file; none if there is no file. A last line cut short is left out."""
+    """The rows of a metrics file; none if there is no file.
+
+    Lines that are no rows (cut short, damaged) are left out. Raises CheckpointError for a file
+    that cannot be read.
+    """
     if not path.is_file():
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_METRICS + 1)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check it") from error
+    if len(data) > _MOST_METRICS:
+        raise CheckpointError(f"{path}: over {_MOST_METRICS >> 20} MB; move it away")
+    rows = (_row(line) for line in data.decode("utf-8", "replace").split("\n") if line.strip())
+    return [row for row in rows if row is not None]
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    """A step and the figures of a line that are numbers; None if it is no row."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int or row["step"] < 0:
+        return None
+    return {key: value for key, value in row.items() if _is_figure(value)}
+
+
+def _is_figure(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e300  # NaN compares false
 
 
 def keep_metrics_until(path: Path, step: int) -> None:
     """Drops the rows of steps behind the state that a training goes on from."""
-    rows: Iterable[dict[str, Any]] = (row for row in read_metrics(path) if row["step"] <= step)
-    write_whole_text(path, "".join(json.dumps(row) + "\n" for row in rows), overwrite=True)
+    kept = [row for row in read_metrics(path) if row["step"] <= step]
+    write_whole_text(path, "".join(map(_line, kept)), overwrite=True)

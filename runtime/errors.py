@@ -51,6 +51,10 @@ class ExportError(ArcMobileError):
     """Lowering failed, or a lowered program missed its parity gate or its size."""
 
 
+class TrainingError(ArcMobileError):
+    """A training diverged: a loss, a gradient or a weight is no longer finite."""
+
+
 class TargetError(ArcMobileError):
     """A machine to run on is missing, unreachable, full, of another kind, or went away."""
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from typer.testing import CliRunner
 
+from arcmobile.cli.main import app
 from arcmobile.export.checkpoint import CheckpointFolder, require_sound
 from arcmobile.export.manifest import SCHEDULE, folder_tokenizer
 from arcmobile.posttrain import train_arc
@@ -32,7 +33,7 @@ from arcmobile.posttrain.arc_losses import (
     relativistic_generator_loss,
     smoothness_penalty,
 )
-from arcmobile.posttrain.arc_training import ArcBatch, ArcSettings, ArcTrainer
+from arcmobile.posttrain.arc_training import ArcBatch, ArcTrainer
 from arcmobile.posttrain.checkpoint_folder import write_checkpoint
 from arcmobile.posttrain.latent_cache import LatentBatch
 from arcmobile.posttrain.latent_discriminator import LatentDiscriminator
@@ -40,6 +41,7 @@ from arcmobile.posttrain.sampling import euler_sample, sample
 from arcmobile.posttrain.train_arc import base_generator, cached_batches, resumed, train
 from arcmobile.posttrain.trainable_networks import Conditioning, TrainableGenerator
 from arcmobile.posttrain.training_loop import Rhythm
+from arcmobile.posttrain.training_settings import ArcSettings
 from arcmobile.runtime.errors import CheckpointError, InputError
 from arcmobile.runtime.sampler import pingpong
 from arcmobile.runtime.schedule import pingpong_schedule
@@ -405,14 +407,24 @@ def test_a_resumed_command_keeps_the_settings_that_are_not_given(
 
     monkeypatch.setattr(train_arc, "resumed", noted)
     given = ["--base", str(base.path), "--latents", str(tmp_path), "--out", str(tmp_path)]
-    CliRunner().invoke(train_arc.app, [*given, "--resume", "--steps", "9", "--rate", "1e-05"])
+    given = ["posttrain", "arc", *given]
+    CliRunner().invoke(app, [*given, "--resume", "--steps", "9", "--rate", "1e-05"])
     assert seen == [replace(kept, steps=9, generator_rate=1e-5)]
 
 
 def test_the_command_names_what_is_wrong(base: CheckpointFolder, tmp_path: Path) -> None:
     def run(*more: str) -> str:
-        given = ["--base", str(base.path), "--latents", str(tmp_path), "--out", str(tmp_path)]
-        result = CliRunner().invoke(train_arc.app, [*given, *more])
+        given = [
+            "posttrain",
+            "arc",
+            "--base",
+            str(base.path),
+            "--latents",
+            str(tmp_path),
+            "--out",
+            str(tmp_path),
+        ]
+        result = CliRunner().invoke(app, [*given, *more])
         assert result.exit_code == 2
         return result.output
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from typer.testing import CliRunner
 
+from arcmobile.cli.main import app
 from arcmobile.export.checkpoint import CheckpointFolder, require_sound
 from arcmobile.export.manifest import folder_tokenizer
-from arcmobile.posttrain import train_flow
 from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder
 from arcmobile.posttrain.autoencoder_tensors import initial_tensors as autoencoder_start
 from arcmobile.posttrain.cache_latents import checkpoint_encoder
@@ -26,14 +27,15 @@ from arcmobile.posttrain.embedded_model import (
     one_channel_autoencoder,
 )
 from arcmobile.posttrain.filterbanks import mel_spaced_pairs, spaced_tones
-from arcmobile.posttrain.flow_matching import FlowSettings, FlowTrainer
-from arcmobile.posttrain.latent_cache import CacheSettings, LatentBatch, LatentCache, cache_latents
+from arcmobile.posttrain.flow_matching import FlowTrainer
+from arcmobile.posttrain.latent_cache import LatentBatch, LatentCache, cache_sound_folder
 from arcmobile.posttrain.sound_folder import SoundFolder
 from arcmobile.posttrain.start_checkpoint import write_start, write_with_autoencoder
 from arcmobile.posttrain.stereo_from_mono import stereo_config, stereo_tensors
 from arcmobile.posttrain.train_arc import base_generator, cached_batches
 from arcmobile.posttrain.trainable_networks import TrainableGenerator, initial_tensors
-from arcmobile.posttrain.training_state import write_tensors
+from arcmobile.posttrain.training_settings import FlowSettings
+from arcmobile.posttrain.training_state import read_tensors, write_tensors
 from arcmobile.runtime.errors import CheckpointError, InputError
 
 CAPTIONS = ("a low hum", "rain on a roof", "two claps", "a bright bell")
@@ -245,23 +247,20 @@ def test_missing_parts_are_named(tmp_path: Path) -> None:
 
 
 def test_the_command_trains_and_goes_on(base: CheckpointFolder, tmp_path: Path) -> None:
-    encode, source, _ = checkpoint_encoder(base.path)
-    samples = FRAMES * base.config.samples_per_frame
-    settings = CacheSettings(source=source, samples=samples, shard=4, batch=2)
-    sounds = write_sounds(tmp_path / "sounds", 4, samples)
-    cache_latents(encode, tmp_path / "latents", 4, 0, settings=settings,
-                  draw_sound=SoundFolder(sounds, samples).__getitem__)  # fmt: skip
+    cached(base, tmp_path, 4)
     options = ["--start", str(base.path), "--latents", str(tmp_path / "latents"), "--batch", "2"]
-    options += ["--out", str(tmp_path / "flow"), "--threads", "1"]
+    options = ["posttrain", "flow", *options, "--out", str(tmp_path / "flow"), "--threads", "1"]
     runner = CliRunner()
-    result = runner.invoke(train_flow.app, [*options, "--steps", "2"])
+    result = runner.invoke(app, [*options, "--steps", "2"])
     assert result.exit_code == 0, result.output
     require_sound(CheckpointFolder.open(tmp_path / "flow" / "checkpoint"))
-    result = runner.invoke(train_flow.app, [*options, "--steps", "2"])
+    result = runner.invoke(app, [*options, "--steps", "2"])
     assert result.exit_code == 2
     assert "--resume" in result.output
-    result = runner.invoke(train_flow.app, [*options, "--steps", "3", "--resume"])
+    result = runner.invoke(app, [*options, "--steps", "3", "--resume", "--rate", "0.001"])
     assert result.exit_code == 0, result.output
+    _, header = read_tensors(tmp_path / "flow" / "state.safetensors")
+    assert (header["step"], header["settings"]["learning_rate"]) == (3, 0.001)
     assert (tmp_path / "flow" / "losses.png").is_file()
 
 
@@ -323,8 +322,19 @@ def write_sounds(folder: Path, count: int, samples: int) -> Path:
     return folder
 
 
+def cached(base: CheckpointFolder, folder: Path, count: int) -> LatentCache:
+    """Latents of as many sounds, of FRAMES frames, in the folder's ``latents``."""
+    encode, settings = checkpoint_encoder(base.path)
+    samples = FRAMES * base.config.samples_per_frame
+    assert samples <= settings.samples
+    settings = replace(settings, samples=samples, shard=2, batch=2)
+    sounds = SoundFolder(write_sounds(folder / "sounds", count, samples), samples, 44100)
+    assert cache_sound_folder(encode, folder / "latents", sounds, settings=settings)
+    return LatentCache(folder / "latents")
+
+
 def test_own_sounds_come_with_all_their_wordings(tmp_path: Path) -> None:
-    folder = SoundFolder(write_sounds(tmp_path / "sounds", 3, 8000), 8000)
+    folder = SoundFolder(write_sounds(tmp_path / "sounds", 3, 8000), 8000, 44100)
     assert len(folder) == 3
     sound = folder[1]
     assert sound.audio.shape == (2, 8000)
@@ -334,27 +344,19 @@ def test_own_sounds_come_with_all_their_wordings(tmp_path: Path) -> None:
 
 
 def test_own_sounds_are_cached_with_their_captions(base: CheckpointFolder, tmp_path: Path) -> None:
-    encode, source, longest = checkpoint_encoder(base.path)
-    samples = FRAMES * base.config.samples_per_frame
-    assert samples <= longest
-    sounds = SoundFolder(write_sounds(tmp_path / "sounds", 3, samples), samples)
-    settings = CacheSettings(source=source, samples=samples, shard=2, batch=2)
-    cache_latents(
-        encode, tmp_path / "cache", 3, 0, settings=settings, draw_sound=sounds.__getitem__
-    )
-    cache = LatentCache(tmp_path / "cache")
+    cache = cached(base, tmp_path, 3)
     batch = cache.batch(np.random.default_rng(0), 8)
     assert batch.latents.shape == (8, CHANNELS, FRAMES)
     assert set(batch.captions) <= {text for s in cache.sounds for text in s.captions}
 
 
 def test_faulty_folders_of_sounds_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no \.wav"):
-        SoundFolder(tmp_path, 100)
+    with pytest.raises(InputError, match="holds no sound files"):
+        SoundFolder(tmp_path, 100, 44100)
     folder = write_sounds(tmp_path / "sounds", 1, 8000)
     (folder / "0.txt").write_text("\n")
     with pytest.raises(InputError, match="is empty"):
-        SoundFolder(folder, 100)
+        SoundFolder(folder, 100, 44100)
     (folder / "0.txt").unlink()
     with pytest.raises(InputError, match="write the captions"):
-        SoundFolder(folder, 100)
+        SoundFolder(folder, 100, 44100)

@@ -191,7 +191,7 @@ def test_classifier_minds_neither_gain_nor_side_nor_a_faint_floor(
 
 
 def test_other_files_are_no_classifier(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"train_classifier"):
+    with pytest.raises(CheckpointError, match="posttrain classifier"):
         load_classifier(tmp_path / "missing.safetensors")
 
 

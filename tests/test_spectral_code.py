@@ -11,7 +11,7 @@ import torch
 from arcmobile.export.model.config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder_crops import Audio
 from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder, initial_tensors
-from arcmobile.posttrain.autoencoder_training import AutoencoderSettings, AutoencoderTrainer, Part
+from arcmobile.posttrain.autoencoder_training import AutoencoderTrainer
 from arcmobile.posttrain.cache_latents import load_encoder
 from arcmobile.posttrain.embedded_model import embedded_config, one_channel_autoencoder
 from arcmobile.posttrain.filterbanks import tone_multiples
@@ -24,6 +24,7 @@ from arcmobile.posttrain.spectral_code import (
     joined_tones,
 )
 from arcmobile.posttrain.stereo_from_mono import stereo_config, stereo_tensors
+from arcmobile.posttrain.training_settings import AutoencoderSettings, Part
 from arcmobile.runtime.errors import CheckpointError, InputError
 
 HOP, TONES, LATENT = 128, 16, 6

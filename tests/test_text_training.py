@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from typer.testing import CliRunner
 
+from arcmobile.cli.main import app
 from arcmobile.export.model.config import T5Config
 from arcmobile.export.model.t5 import T5Encoder
 from arcmobile.export.model.weights import Weights
 from arcmobile.export.random_weights import COND_RMS
 from arcmobile.posttrain import cache_latents as cache_command
-from arcmobile.posttrain import train_text_encoder
 from arcmobile.posttrain.autoencoder_tensors import initial_tensors
 from arcmobile.posttrain.caption_examples import example, held_out_examples, unknown_words
 from arcmobile.posttrain.caption_reading import HEADS, UNKNOWN, labels
@@ -35,12 +35,12 @@ from arcmobile.posttrain.sounds.choosing import choose
 from arcmobile.posttrain.text_encoder_training import (
     CaptionTokenizer,
     TextEncoderTrainer,
-    TextSettings,
     accuracies,
 )
 from arcmobile.posttrain.train_text_encoder import new_trainer, resumed, train
 from arcmobile.posttrain.trainable_networks import TRAINING
 from arcmobile.posttrain.training_loop import Rhythm
+from arcmobile.posttrain.training_settings import TextSettings
 from arcmobile.posttrain.training_state import write_tensors
 from arcmobile.posttrain.vocabulary import write_vocabulary
 from arcmobile.runtime.errors import CheckpointError, InputError
@@ -195,7 +195,8 @@ def test_a_resumed_training_is_the_same(vocabulary: Path, config: T5Config, tmp_
     parts = new_trainer(tmp_path / "parts" / "text_encoder", settings)
     parts.train_step()
     write_tensors(tmp_path / "parts" / "state.safetensors", *parts.state())
-    train(resumed(tmp_path / "parts"), tmp_path / "parts", seconds=60, held_out=20, rhythm=QUICK)
+    again = resumed(tmp_path / "parts", {})
+    train(again, tmp_path / "parts", seconds=60, held_out=20, rhythm=QUICK)
     first, second = (
         load_file(tmp_path / name / "text_encoder" / "model.safetensors")
         for name in ("whole", "parts")
@@ -209,11 +210,11 @@ def test_a_resumed_training_is_the_same(vocabulary: Path, config: T5Config, tmp_
 
 def test_commands_say_what_is_wrong(tmp_path: Path) -> None:
     runner = CliRunner()
-    result = runner.invoke(train_text_encoder.app, ["--out", str(tmp_path), "--resume"])
+    result = runner.invoke(app, ["posttrain", "text", "--out", str(tmp_path), "--resume"])
     assert result.exit_code == 2
     assert "start without it" in result.output
     arguments = ["--autoencoder", str(tmp_path / "none"), "--out", str(tmp_path), "--count", "1"]
-    result = runner.invoke(cache_command.app, arguments)
+    result = runner.invoke(app, ["posttrain", "latents", *arguments])
     assert result.exit_code == 2
     assert "no such folder" in result.output
 

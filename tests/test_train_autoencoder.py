@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from arcmobile.cli.main import app
 from arcmobile.export.checkpoint import CheckpointFolder, require_sound
 from arcmobile.export.model.config import AutoencoderConfig, load_model_config
 from arcmobile.posttrain import train_autoencoder, training_loop, training_state
@@ -24,7 +25,6 @@ from arcmobile.posttrain.autoencoder_tensors import (
     initial_tensors,
 )
 from arcmobile.posttrain.autoencoder_training import (
-    AutoencoderSettings,
     AutoencoderTrainer,
     kl_divergence,
     latent_figures,
@@ -45,6 +45,7 @@ from arcmobile.posttrain.spectral_losses import (
     spectral_distance,
 )
 from arcmobile.posttrain.train_autoencoder import Habits, resumed, train
+from arcmobile.posttrain.training_settings import AutoencoderSettings
 from arcmobile.posttrain.waveform_discriminator import (
     Judgement,
     WaveformDiscriminator,
@@ -347,9 +348,9 @@ def test_faulty_states_and_folders_are_refused(
     with pytest.raises(CheckpointError, match="another autoencoder"):
         resumed(embedded_config().autoencoder, tmp_path, {}, device="cpu", compiled=False)
     (tmp_path / training_loop.STATE).write_bytes(b"\x08" * 40)
-    with pytest.raises(CheckpointError, match="not a state"):
+    with pytest.raises(CheckpointError, match="not a file of a training"):
         resumed(micro_autoencoder, tmp_path, {}, device="cpu", compiled=False)
-    result = CliRunner().invoke(train_autoencoder.app, ["--out", str(tmp_path)])
+    result = CliRunner().invoke(app, ["posttrain", "autoencoder", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "holds a training" in result.output
 

@@ -132,7 +132,7 @@ def load_classifier(path: Path | None = None) -> SoundClassifier:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"{path}: not a classifier of these {len(NAMES)} sounds ({reason}); run "
-            "python -m arcmobile.posttrain.judgement.train_classifier"
+            "arcmobile posttrain classifier"
         ) from None
     return network.eval()
 

@@ -1,4 +1,4 @@
-"""Trains the classifier of sounds: ``python -m arcmobile.posttrain.judgement.train_classifier``.
+"""Trains the classifier of sounds: ``arcmobile posttrain classifier``.
 
 Some minutes of one core. Draws as many sounds of every class, keeps their log-mel bands, and
 disturbs them anew in every epoch (:func:`.sound_classifier.disturbed`). The file that is written
@@ -7,15 +7,14 @@ carries its accuracy on held-out sounds, plain and disturbed.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-import typer
 from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
@@ -24,7 +23,6 @@ from arcmobile.posttrain.autoencoder_crops import HELD_OUT_SEED
 from arcmobile.posttrain.judgement.held_out_prompts import drawn_sound, held_out_prompts
 from arcmobile.posttrain.judgement.sound_classifier import (
     NAMES,
-    STORED,
     SoundClassifier,
     clip_bands,
     disturbed,
@@ -34,25 +32,14 @@ from arcmobile.posttrain.sounds import CLASSES
 from arcmobile.posttrain.sounds.attributes import DRAWN_SECONDS
 from arcmobile.posttrain.sounds.choosing import choose_one
 from arcmobile.posttrain.sounds.drawing import draw_with
+from arcmobile.posttrain.training_settings import ClassifierSettings
 from arcmobile.posttrain.training_state import write_tensors
-from arcmobile.runtime.errors import ArcMobileError
+from arcmobile.runtime.errors import TrainingError
 
 _FIRST_SEED = 3 * HELD_OUT_SEED
 _WEIGHT_DECAY = 1e-2
 _HELD_OUT_SET = 1000  # of prompts; evaluations take low numbers
 _WORST_PAIRS = 8
-
-
-@dataclass(frozen=True)
-class ClassifierSettings:
-    """``sounds`` of each class are drawn; ``rate`` is the highest of a one-cycle schedule."""
-
-    sounds: int = 120
-    epochs: int = 10
-    batch: int = 32
-    rate: float = 4e-3
-    held_out: int = 20
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,7 +67,10 @@ def drawn_bands(settings: ClassifierSettings) -> tuple[Tensor, Tensor]:
 
 
 def train(settings: ClassifierSettings) -> SoundClassifier:
-    """A trained classifier, the same for the same settings on one kind of machine."""
+    """A trained classifier, the same for the same settings on one kind of machine.
+
+    Raises TrainingError where a loss is not finite.
+    """
     clips, labels = drawn_bands(settings)
     torch.manual_seed(settings.seed)
     random = torch.Generator().manual_seed(settings.seed)
@@ -96,6 +86,11 @@ def train(settings: ClassifierSettings) -> SoundClassifier:
             chosen = order[step * settings.batch : (step + 1) * settings.batch]
             bands = disturbed(clips[chosen].float(), random)
             loss = functional.cross_entropy(network(bands), labels[chosen], label_smoothing=0.05)
+            if not math.isfinite(loss.item()):
+                raise TrainingError(
+                    f"the classifier diverged (loss {loss.item()}); nothing was written, choose "
+                    "another --seed"
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -122,38 +117,9 @@ def accuracy(network: SoundClassifier, settings: ClassifierSettings) -> Accuracy
     return Accuracy(shares[0], shares[1], pairs)
 
 
-app = typer.Typer(add_completion=False)
-
-
-@app.command()
-def main(
-    out: Annotated[Path, typer.Option(help="File to write.")] = STORED,
-    sounds: Annotated[
-        int, typer.Option(min=2, help="Drawn sounds of every class.")
-    ] = ClassifierSettings.sounds,
-    epochs: Annotated[int, typer.Option(min=1)] = ClassifierSettings.epochs,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    threads: Annotated[int, typer.Option(min=1)] = 1,
-) -> None:
-    """Train the classifier that judges generated sounds; prints its accuracy."""
-    torch.set_num_threads(threads)
-    settings = ClassifierSettings(sounds=sounds, epochs=epochs, seed=seed)
-    network = train(settings)
-    figures = accuracy(network, settings)
-    tensors = stored_tensors(network)
-    try:
-        header = {"classes": NAMES, "settings": asdict(settings), "accuracy": asdict(figures)}
-        write_tensors(out, tensors, header)
-    except ArcMobileError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-    typer.echo(
-        f"{out}: {out.stat().st_size / 1e3:.0f} kB; held-out sounds right: "
-        f"{figures.plain:.1%} plain, {figures.disturbed:.1%} disturbed"
-    )
-    for said, heard, times in figures.worst_pairs:
-        typer.echo(f"  {said} taken for {heard}: {times}")
-
-
-if __name__ == "__main__":
-    app()
+def write_classifier(out: Path, network: SoundClassifier, settings: ClassifierSettings) -> Accuracy:
+    """Judges the classifier and writes it with what was found; raises OutputError."""
+    found = accuracy(network, settings)
+    header = {"classes": NAMES, "settings": asdict(settings), "accuracy": asdict(found)}
+    write_tensors(out, stored_tensors(network), header)
+    return found

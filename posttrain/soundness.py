@@ -1,0 +1,87 @@
+"""Whether a training still makes sense: losses and weights that are finite and of sane size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from arcmobile.runtime.errors import TrainingError
+
+Losses = Mapping[str, float | Tensor]
+Probe = Callable[[], Losses]
+"""Computes losses of the present weights and leaves these as they are."""
+
+_DIVERGED: Final = 1e6
+"""Losses here are of order 1. Weights of 1e20 can give a finite loss, but no sound."""
+
+
+class Watch:
+    """Looks at the figures of a training and ends it with one line when they are not sound.
+
+    Args:
+        name: the training in the user's words.
+        out: its folder, named in the error.
+        main: the loss whose size is judged too.
+        advice: how to go on after a divergence, e.g. ``use a lower --rate``.
+        probe: run before a state is written: its losses tell about the weights after the last
+            step, which no step has used yet.
+        saved: step of the state that lies in ``out``, if one does.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        out: Path,
+        *,
+        main: str,
+        advice: str,
+        probe: Probe | None = None,
+        saved: int | None = None,
+    ):
+        self._name, self._out, self._main, self._advice = name, out, main, advice
+        self._probe = probe
+        self.saved = saved
+
+    def check(self, step: int, losses: Mapping[str, Sequence[float | Tensor]]) -> None:
+        """Raises TrainingError for a loss that is not finite, or a main loss without bounds."""
+        for key, values in losses.items():
+            for value in values:
+                self._check_one(step, key, float(value), bounded=key == self._main)
+
+    def check_new(self, step: int, losses: Losses) -> None:
+        """The same for the losses of one step, but for those that lie on a GPU: no waiting."""
+        near = {
+            key: [value]
+            for key, value in losses.items()
+            if not isinstance(value, Tensor) or value.device.type == "cpu"
+        }
+        self.check(step, near)
+
+    def check_state(self, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Raises TrainingError unless all tensors are finite and the probe's losses are sane."""
+        for key, tensor in tensors.items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise self._diverged(step, f"{key} is not finite")
+        if self._probe is not None:
+            for key, value in self._probe().items():
+                self._check_one(step, key, float(value), bounded=True)
+
+    def _check_one(self, step: int, key: str, value: float, *, bounded: bool) -> None:
+        if not math.isfinite(value) or (bounded and abs(value) > _DIVERGED):
+            raise self._diverged(step, f"{key} is {value:.3g}")
+
+    def _diverged(self, step: int, what: str) -> TrainingError:
+        kept = (
+            "no state was saved: begin again"
+            if self.saved is None
+            else f"the state of step {self.saved} is kept: go on with --resume"
+        )
+        return TrainingError(
+            f"--out {self._out}: {self._name} diverged at step {step} ({what}); "
+            f"{kept}, and {self._advice}"
+        )
