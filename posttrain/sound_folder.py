@@ -20,7 +20,7 @@ import soundfile
 
 from arcmobile.posttrain.autoencoder_crops import Audio
 from arcmobile.posttrain.captions_file import read_captions
-from arcmobile.runtime.audio import read_audio
+from arcmobile.runtime.audio import read_init_audio
 from arcmobile.runtime.errors import InputError
 
 # By what soundfile.available_formats() lists; headerless formats are left out.
@@ -32,6 +32,7 @@ SUFFIXES: Final = frozenset(
 _CAPTIONS: Final = ".txt"
 _CHANNELS: Final = 2
 _NAMED: Final = 5
+_UNKNOWN_FRAMES: Final = 1 << 50
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class _Header:
     rate: int
     channels: int
     frames: int
+    """As stated; streams may state the largest number there is."""
 
 
 class SoundFolder:
@@ -88,12 +90,12 @@ class SoundFolder:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> RecordedSound:
-        path, header = self.paths[index], self._headers[index]
-        audio = read_audio(
-            path, sample_rate=self.sample_rate, channels=_CHANNELS, samples=self.samples
+        path, samples = self.paths[index], self.samples
+        read = read_init_audio(
+            path, sample_rate=self.sample_rate, channels=_CHANNELS, samples=samples
         )
-        seconds = min(header.frames / header.rate, self.samples / self.sample_rate)
-        return RecordedSound(audio, self._captions[index], round(seconds, 3), self.digests[index])
+        seconds = max(0.001, round(min(read.found, samples) / self.sample_rate, 3))
+        return RecordedSound(read.audio, self._captions[index], seconds, self.digests[index])
 
     @cached_property
     def digests(self) -> tuple[str, ...]:
@@ -125,7 +127,9 @@ class SoundFolder:
                 path for path, header in pairs if header.rate != self.sample_rate
             ],
             f"cut to {longest:.1f} s": [
-                path for path, header in pairs if header.frames > longest * header.rate + 0.5
+                path
+                for path, header in pairs
+                if longest * header.rate + 0.5 < header.frames < _UNKNOWN_FRAMES
             ],
             "of more than two channels: the first two are taken": [
                 path for path, header in pairs if header.channels > _CHANNELS
@@ -166,8 +170,6 @@ def _header(path: Path) -> _Header:
     except (OSError, soundfile.LibsndfileError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable sound file ({reason}); remove it") from error
-    if info.frames < 1 or info.samplerate < 1:
-        raise InputError(f"{path}: holds no samples; remove it")
     return _Header(info.samplerate, info.channels, info.frames)
 
 
