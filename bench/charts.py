@@ -16,6 +16,8 @@ from arcmobile.bench.result import Figure
 _TICKS: Final = 4
 _SMALLEST_SHARE: Final = 0.004  # thinner segments are folded into their neighbours' total
 _LEAST_DEVIATION: Final = 0.02
+_NOTHING: Final = 1e-9
+"""Figures below are drawn as nothing: an axis of theirs, or a ratio to them, would say nothing."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def percent(share: float) -> str:
 
 def nice_top(largest: float) -> tuple[float, float]:
     """(end, step) of an axis from 0 that holds ``largest``: steps are 1, 2, 2.5 or 5 times 10^n."""
-    if largest <= 0:
+    if largest <= _NOTHING:
         return 1.0, 0.25
     raw = largest / _TICKS
     magnitude = 10.0 ** math.floor(math.log10(raw))
@@ -173,7 +175,7 @@ def stacked(
 
 def strips(figures: Mapping[str, Figure]) -> StripChart | None:
     """Repeats of several figures, each around its own median; ``None`` with a single repeat."""
-    shown = {n: f for n, f in figures.items() if len(f.values) > 1 and f.median > 0}
+    shown = {n: f for n, f in figures.items() if len(f.values) > 1 and f.median > _NOTHING}
     if not shown:
         return None
     worst = max(abs(v / f.median - 1) for f in shown.values() for v in f.values)

@@ -23,6 +23,7 @@ _FEW_REPEATS: Final = 5
 _DRAWS: Final = 4000
 _SEED: Final = 20_250_214
 _TAIL: Final = 0.025
+_NOTHING: Final = 1e-9  # seconds; no ratio to less
 
 Verdict = Literal["faster", "slower", "smaller", "larger", "same", "unclear"]
 Unit = Literal["seconds", "bytes", "instructions"]
@@ -125,7 +126,7 @@ def ratio_bounds(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] 
     ratios = []
     for _ in range(_DRAWS):
         bottom = median(draw.choices(a, k=len(a)))
-        if bottom > 0:
+        if bottom > _NOTHING:
             ratios.append(median(draw.choices(b, k=len(b))) / bottom)
     if not ratios:
         return None
@@ -141,7 +142,7 @@ def _pairs(a: BenchResult, b: BenchResult) -> list[tuple[Measurement, Measuremen
 
 def _measured_rows(a: Measurement, b: Measurement, threshold: float, timed: bool) -> Iterator[Row]:
     def row(name: str, one: Figure, two: Figure, unit: Unit, decides: bool) -> Iterator[Row]:
-        if one.median > 0 and two.median > 0:
+        if min(one.median, two.median) > _NOTHING:
             yield _noisy(name, unit, one, two, threshold, a.threads, decides)
 
     for stage in (name for name in a.stages if name in b.stages):

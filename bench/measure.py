@@ -31,7 +31,7 @@ from arcmobile.bench.result import (
 from arcmobile.bench.runner_stats import STAGES, NativeStats, PythonStats
 from arcmobile.bench.targets.base import RunRecord, RunRequest, Target
 from arcmobile.runtime.bundle import Bundle
-from arcmobile.runtime.errors import InputError
+from arcmobile.runtime.errors import ArcMobileError, InputError
 from arcmobile.runtime.request import GenerationRequest, Plan, make_plan
 
 DEFAULT_PROMPT: Final = "warm analog synth pad, soft rain in the background"
@@ -92,6 +92,7 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+Keep = Callable[[BenchResult], None]
 
 
 @dataclass
@@ -152,8 +153,13 @@ def measure(
     *,
     cooling: Cooling | None = None,
     report: Report = lambda progress: None,
+    keep: Keep = lambda result: None,
 ) -> BenchResult:
     """Measures ``bundle`` on a target, which is opened and closed here; ``request`` needs a seed.
+
+    Args:
+        keep: where a failure or Ctrl-C ends the measurement after some repeats, gets a result of
+            these, which is marked as not clean; the error goes on afterwards.
 
     Raises:
         InputError: the request does not fit the bundle, or the target the bundle's backend.
@@ -168,16 +174,42 @@ def measure(
     with target:
         target.prepare(bundle)
         session = _Session(target, asked, cooling, report, total)
-        series = _run_all(session, protocol, cold_runs)
-        environment = target.environment()
-    report(Progress(total, total, "done"))
+        series = {threads: _Series() for threads in protocol.threads}
 
-    limits = highest_limits(record.states for one in series.values() for record in one.records)
+        def result() -> BenchResult:
+            return _gathered(target, bundle, request, plan, protocol, series)
+
+        try:
+            _run_all(session, protocol, cold_runs, series)
+        except (ArcMobileError, KeyboardInterrupt) as error:
+            if any(one.records for one in series.values()):
+                why = str(error) or "stopped"
+                for one in series.values():
+                    one.notes.append(f"broken off after {session.done} of {total} runs: {why}")
+                keep(result())
+            raise
+        measured = result()
+    report(Progress(total, total, "done"))
+    return measured
+
+
+def _gathered(
+    target: Target,
+    bundle: Bundle,
+    request: GenerationRequest,
+    plan: Plan,
+    protocol: Protocol,
+    series: Mapping[int, _Series],
+) -> BenchResult:
+    """The result of what has been run at each thread count, at least once at one of them."""
+    measured = {threads: one for threads, one in series.items() if one.records}
+    environment = target.environment()
+    limits = highest_limits(record.states for one in measured.values() for record in one.records)
     measurements = tuple(
         _measurement(threads, one, protocol.warmups, limits, target, environment)
-        for threads, one in series.items()
+        for threads, one in measured.items()
     )
-    first = next(iter(series.values())).records[0].stats
+    first = next(iter(measured.values())).records[0].stats
     runner = runner_facts(target, first, bundle.manifest.backend)
     return bench_result(bundle, request, plan, runner, environment, measurements=measurements)
 
@@ -213,9 +245,10 @@ def bench_result(
     )
 
 
-def _run_all(session: _Session, protocol: Protocol, cold_runs: int) -> dict[int, _Series]:
-    """All runs in order; gives them by thread count."""
-    series = {threads: _Series() for threads in protocol.threads}
+def _run_all(
+    session: _Session, protocol: Protocol, cold_runs: int, series: Mapping[int, _Series]
+) -> None:
+    """All runs in order, into the series of their thread counts."""
     for threads, one in series.items():
         for index in range(cold_runs):
             record = session.run(threads, f"cold load {index + 1}/{cold_runs}", one, cold=True)
@@ -227,7 +260,6 @@ def _run_all(session: _Session, protocol: Protocol, cold_runs: int) -> dict[int,
         for threads in _rotated(protocol.threads, index):
             doing = f"repeat {index + 1}/{protocol.repeats}"
             series[threads].records.append(session.run(threads, doing, series[threads]))
-    return series
 
 
 def _rotated(threads: Sequence[int], index: int) -> list[int]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from arcmobile.bench.predict import Prediction
 from arcmobile.bench.published import Check
-from arcmobile.runtime.errors import InputError
-
-_NotNegative = Annotated[float, Field(ge=0)]
+from arcmobile.bench.records import AnyFigure, Duration, Positive, Quantity, read_record
 
 
 class _Record(BaseModel):
@@ -21,11 +19,11 @@ class _Record(BaseModel):
 class StageRecord(_Record):
     """Seconds of all calls of a stage; see :class:`arcmobile.bench.predict.StageTime`."""
 
-    calls: _NotNegative
-    expected_seconds: _NotNegative
-    optimistic_seconds: _NotNegative
-    product_seconds: _NotNegative
-    elementwise_seconds: _NotNegative
+    calls: Quantity
+    expected_seconds: Quantity
+    optimistic_seconds: Quantity
+    product_seconds: Quantity
+    elementwise_seconds: Quantity
     bound: Literal["compute", "memory"]
     instructions: dict[str, str]
 
@@ -34,7 +32,7 @@ class CheckRecord(_Record):
     """A published figure; ``off`` is (predicted - published) / published."""
 
     title: str
-    off: float
+    off: AnyFigure
     says: str
 
 
@@ -43,14 +41,14 @@ class PredictionRecord(_Record):
 
     device: str
     title: str
-    threads: int = Field(ge=1)
+    threads: Positive
     model: str
     recipe: str
-    audio_seconds: float = Field(gt=0)
-    steps: int = Field(ge=1)
-    expected_seconds: _NotNegative
-    optimistic_seconds: _NotNegative
-    first_audio_seconds: _NotNegative
+    audio_seconds: Duration
+    steps: Positive
+    expected_seconds: Quantity
+    optimistic_seconds: Quantity
+    first_audio_seconds: Quantity
     stages: dict[str, StageRecord]
     assumptions: tuple[str, ...]
     checks: tuple[CheckRecord, ...]
@@ -101,14 +99,9 @@ def dump(records: list[PredictionRecord]) -> str:
 
 def read(path: Path) -> tuple[PredictionRecord, ...]:
     """The predictions in a file; :class:`InputError` if it holds none."""
-    try:
-        return _FILE.validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(
-            f"{path}: not the output of `arcmobile bench predict --json` ({where}: "
-            f"{first['msg']}); predict again"
-        ) from error
+    return read_record(
+        path,
+        _FILE,
+        what="the output of `arcmobile bench predict --json`",
+        way_out="predict again",
+    )

@@ -58,7 +58,11 @@ def with_profiles(results: Sequence[BenchResult]) -> list[BenchResult]:
 
 
 def write_report(
-    path: Path, results: Sequence[BenchResult], predictions: Sequence[PredictionRecord] = ()
+    path: Path,
+    results: Sequence[BenchResult],
+    predictions: Sequence[PredictionRecord] = (),
+    *,
+    overwrite: bool = False,
 ) -> None:
-    """Writes the page whole or not at all; :class:`OutputError`."""
-    write_whole_text(path, render(results, predictions), overwrite=True, option="--out")
+    """Writes the page whole or not at all; :class:`OutputError`, also where it is there."""
+    write_whole_text(path, render(results, predictions), overwrite=overwrite, option="--out")

@@ -14,6 +14,7 @@ from arcmobile.bench.report_words import result_letter, stage_label, stage_tone,
 from arcmobile.bench.result import BenchResult, Measurement
 
 _MULTIPLES_FROM: Final = 2
+_SHORTEST: Final = 1e-9  # seconds; no ratio to less
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def forecast(prediction: PredictionRecord, results: Sequence[BenchResult]) -> Fo
 def _verdict(predicted: float, measured: float) -> str:
     """``6.33 s, the prediction is 16 % low``; multiples where percent would mislead."""
     words = duration(measured)
-    if measured <= 0 or predicted <= 0:
+    if min(measured, predicted) < _SHORTEST:
         return words
     ratio = predicted / measured
     if max(ratio, 1 / ratio) >= _MULTIPLES_FROM:

@@ -178,9 +178,11 @@ def _tiles(result: BenchResult) -> tuple[Tile, ...]:
     tiles = []
     if best := result.best:
         rtf, emulated = best.rtf, result.environment.emulated
-        ratio = f"{max(rtf, 1 / rtf):.1f}× {'faster' if rtf <= 1 else 'slower'}" if rtf else ""
+        side = "faster" if rtf <= 1 else "slower"
         notes = (
-            f"{ratio} than real time",
+            f"{max(rtf, 1 / rtf):.1f}× {side} than real time"
+            if rtf > 1e-9
+            else "too short to tell",
             f"{best.audio_seconds:.1f} s of sound, {threads(best.threads)}",
             "loading included",
         )

@@ -31,6 +31,7 @@ _CLASSES: Final = {
 _PRODUCTS: Final = ("smopa", "smmla", "sdot", "mla", "fmopa", "fmla", "fmla16")
 _OPERATORS: Final = 8
 _LEAST_SHARE: Final = 0.01
+_SHORTEST: Final = 1e-9  # seconds; no shares of less
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def operator_sections(profiles: Sequence[OperatorProfile]) -> tuple[OperatorSect
     """Bars of the slowest operators, those of the delegate apart from those outside."""
     sections = []
     for profile in profiles:
-        if not profile.operators or profile.total <= 0:
+        if not profile.operators or profile.total < _SHORTEST:
             continue
         shown = profile.operators[:_OPERATORS]
         rows = [

@@ -9,17 +9,21 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from arcmobile.runtime.errors import InputError
+from arcmobile.bench.records import (
+    AnyFigure,
+    Count,
+    Duration,
+    Positive,
+    Quantity,
+    read_record,
+)
 from arcmobile.runtime.whole_output import write_whole_text
 
 RESULT_VERSION: Final = 1
-
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
 
 
 class _Record(BaseModel):
@@ -30,7 +34,7 @@ class _Record(BaseModel):
 class Figure(_Record):
     """One quantity over the repeats, in the order they ran; seconds or bytes."""
 
-    values: tuple[NotNegative, ...] = Field(min_length=1)
+    values: tuple[Quantity, ...] = Field(min_length=1)
 
     @property
     def median(self) -> float:
@@ -61,7 +65,7 @@ class StageFigures(_Record):
     load: Figure
     compute: Figure
     call: Figure
-    calls: int = Field(ge=1)
+    calls: Positive
     peak_bytes: Figure | None = None
 
 
@@ -74,10 +78,10 @@ class Conditions(_Record):
     """
 
     throttled: bool | None = None
-    temperature_start: float | None = None
-    temperature_peak: float | None = None
-    frequency_ratio_lowest: float | None = None  # lowest seen clock / highest permitted clock
-    waited: NotNegative = 0.0
+    temperature_start: AnyFigure | None = None
+    temperature_peak: AnyFigure | None = None
+    frequency_ratio_lowest: Quantity | None = None  # lowest seen clock / highest permitted clock
+    waited: Quantity = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -89,9 +93,9 @@ class Measurement(_Record):
     where the target can empty it.
     """
 
-    threads: int = Field(ge=1)
+    threads: Positive
     warmups: Count
-    repeats: int = Field(ge=1)
+    repeats: Positive
     stages: dict[str, StageFigures]
     total: Figure
     compute: Figure
@@ -99,7 +103,7 @@ class Measurement(_Record):
     load_warm: Figure
     load_cold: Figure | None = None
     peak_bytes: Figure
-    audio_seconds: float = Field(gt=0)
+    audio_seconds: Duration
     conditions: Conditions = Conditions()
     clean: bool = True
     notes: tuple[str, ...] = ()
@@ -118,8 +122,8 @@ class Environment(_Record):
     cpu: str
     architecture: str
     features: tuple[str, ...] = ()
-    cores: int = Field(ge=1)
-    memory_bytes: int | None = Field(default=None, ge=1)
+    cores: Positive
+    memory_bytes: Positive | None = None
     system: str = ""
     governor: str | None = None
     emulated: bool = False
@@ -139,11 +143,11 @@ class BundleFacts(_Record):
     model_id: str
     recipe: str
     backend: str
-    bytes: int = Field(ge=1)
+    bytes: Positive
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
-    component_bytes: dict[str, int]
+    component_bytes: dict[str, Count]
     precision: dict[str, dict[str, str]]
-    snr_db: dict[str, float | None]  # against the float32 network at export; None: identical
+    snr_db: dict[str, AnyFigure | None]  # against the float32 network at export; None: identical
     license_notice: str = ""
 
 
@@ -151,10 +155,10 @@ class RequestFacts(_Record):
     """The sound that was asked for."""
 
     prompt: str
-    seconds: float = Field(gt=0)
-    steps: int = Field(ge=1)
-    seed: Count
-    frames: int = Field(ge=1)
+    seconds: Duration
+    steps: Positive
+    seed: int = Field(ge=0, lt=1 << 64)
+    frames: Positive
 
 
 class StageInstructions(_Record):
@@ -175,8 +179,8 @@ class OperatorTime(_Record):
     """One operator or delegate call of a program: seconds of one run and how often it was called"""
 
     name: str
-    seconds: NotNegative
-    calls: int = Field(ge=1)
+    seconds: Quantity
+    calls: Positive
     delegated: bool
 
 
@@ -184,8 +188,8 @@ class OperatorProfile(_Record):
     """One component's run by operator, slowest first; seconds of the median run."""
 
     component: str
-    total: NotNegative
-    delegated: NotNegative
+    total: Quantity
+    delegated: Quantity
     operators: tuple[OperatorTime, ...]
 
 
@@ -209,9 +213,10 @@ class BenchResult(_Record):
         ranked = sorted(self.measurements, key=lambda one: (not one.clean, one.total.median))
         return ranked[0] if ranked else None
 
-    def write(self, path: Path) -> None:
-        """Writes the file whole or not at all; :class:`OutputError`."""
-        write_whole_text(path, self.model_dump_json(indent=1) + "\n", overwrite=True)
+    def write(self, path: Path, *, overwrite: bool = False) -> None:
+        """Writes the file whole or not at all; :class:`OutputError`, also where it is there."""
+        text = self.model_dump_json(indent=1) + "\n"
+        write_whole_text(path, text, overwrite=overwrite, option="--out")
 
     @classmethod
     def read(cls, path: Path) -> BenchResult:
@@ -220,17 +225,9 @@ class BenchResult(_Record):
         Raises:
             InputError: no such file, no JSON, another version, or a field is missing or wrong.
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not text"
-            raise InputError(f"{path}: cannot be read ({reason}); check the path") from error
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise InputError(
-                f"{path}: not a result of `arcmobile bench run` ({where}: {first['msg']}); "
-                "measure again"
-            ) from error
+        return read_record(
+            path,
+            TypeAdapter(cls),
+            what="a result of `arcmobile bench run`",
+            way_out="measure again",
+        )

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from arcmobile.bench.records import parse_record
 from arcmobile.runtime.errors import TargetError
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
 
 STAGES: Final = (CONDITIONER, DIT, DECODER)
 
-Seconds = Annotated[float, Field(ge=0)]
-Bytes = Annotated[int, Field(ge=0)]
-Whole = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Bytes = Annotated[int, Field(ge=0, le=1 << 53)]
+Whole = Annotated[int, Field(ge=1, le=1 << 31)]
 
 
 class _Facts(BaseModel):
@@ -45,11 +46,11 @@ class PythonStats(_Facts):
     """One record of `arcmobile generate --stats-json`; seconds and bytes."""
 
     prompt: str
-    seed: Bytes
+    seed: Annotated[int, Field(ge=0, lt=1 << 64)]
     model: str
     recipe: str
     backend: str
-    seconds: Annotated[float, Field(gt=0)]
+    seconds: Annotated[float, Field(ge=1e-6, le=1e9)]
     sample_rate: Whole
     load_seconds: dict[str, Seconds]
     tokenize_seconds: Seconds
@@ -105,13 +106,14 @@ class NativeStats(PythonStats):
 
 
 _RECORDS: Final = TypeAdapter(list[PythonStats])
+_NATIVE: Final = TypeAdapter(NativeStats)
 
 
 def parse_native(text: str) -> NativeStats:
     """The figures in the standard output of `arcmobile-run`; :class:`TargetError` if broken."""
     try:
-        return NativeStats.model_validate_json(text, strict=True)
-    except ValidationError as error:
+        return parse_record(text, _NATIVE, strict=True)
+    except ValueError as error:
         raise _broken("arcmobile-run", text, error) from error
 
 
@@ -121,20 +123,17 @@ def parse_python(text: str) -> PythonStats:
     Raises :class:`TargetError` if they are broken.
     """
     try:
-        records = _RECORDS.validate_json(text, strict=True)
-    except ValidationError as error:
+        records = parse_record(text, _RECORDS, strict=True)
+    except ValueError as error:
         raise _broken("arcmobile generate", text, error) from error
     if len(records) != 1:
         raise TargetError(f"arcmobile generate: stats of {len(records)} sounds, not of one")
     return records[0]
 
 
-def _broken(runner: str, text: str, error: ValidationError) -> TargetError:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    shown = " ".join(text.split())[:60] or "nothing"
-    reason = f"{where}: {first['msg']}" if where else f"{first['msg']}; it begins: {shown}"
+def _broken(runner: str, text: str, error: ValueError) -> TargetError:
+    shown = " ".join(text[:200].split())[:60] or "nothing"
     return TargetError(
-        f"{runner} printed stats that cannot be used ({reason}); "
+        f"{runner} printed stats that cannot be used ({error}; they begin: {shown}); "
         "build it again from this version of arcmobile"
     )

@@ -66,6 +66,9 @@ def instructions(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the counts to this JSON file.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a result that is there.")
+    ] = False,
     native: Annotated[
         Path | None,
         typer.Option(help="Folder of the linux-arm64 runner. Default: where make puts it."),
@@ -81,7 +84,7 @@ def instructions(
     from arcmobile.runtime.whole_output import check_file
 
     if out is not None:
-        check_file(out, overwrite=True)
+        check_file(out, overwrite=overwrite, option="--out")
     opened = Bundle.open(bundle)
     request = GenerationRequest(prompt or DEFAULT_PROMPT, seconds, steps, seed)
     plan = make_plan(request, opened.manifest)
@@ -105,7 +108,7 @@ def instructions(
         console.print(table)
     console.print(_legend(profiles))
     if out is not None:
-        _result(opened, request, plan, runs).write(out)
+        _result(opened, request, plan, runs).write(out, overwrite=overwrite)
         console.print(f"Counts: {out}")
     if repeat > 1:
         worst = max(differences, key=lambda one: one.ratio)

@@ -12,7 +12,7 @@ from rich.table import Table
 from arcmobile.cli.consoles import bold, plain_console
 
 if TYPE_CHECKING:
-    from arcmobile.bench.result import OperatorProfile
+    from arcmobile.bench.result import BenchResult, OperatorProfile
     from arcmobile.runtime.bundle import Bundle
     from arcmobile.runtime.request import GenerationRequest
 
@@ -55,6 +55,9 @@ def operators(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write all operators to this JSON file.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a result that is there.")
+    ] = False,
 ) -> None:
     from arcmobile.bench.measure import DEFAULT_PROMPT
     from arcmobile.bench.operators import profile_bundle, read_folder
@@ -75,7 +78,7 @@ def operators(
         show_profiles(read_folder(etdump_dir), top, console)
         return
     if out is not None:
-        check_file(out, overwrite=True)
+        check_file(out, overwrite=overwrite, option="--out")
     opened = Bundle.open(bundle)
     # One step: the DiT's first input is what it is traced on.
     request = GenerationRequest(prompt or DEFAULT_PROMPT, seconds, steps=1, seed=seed)
@@ -83,14 +86,14 @@ def operators(
         profiles = profile_bundle(opened, request, threads=threads, runs=runs)
     show_profiles(profiles, top, console)
     if out is not None:
-        _write(opened, request, profiles, out)
+        _result(opened, request, profiles).write(out, overwrite=overwrite)
         console.print(f"All operators: {out}")
 
 
 operators.__doc__ = _HELP
 
 
-def _write(bundle: Bundle, request: GenerationRequest, profiles: Profiles, out: Path) -> None:
+def _result(bundle: Bundle, request: GenerationRequest, profiles: Profiles) -> BenchResult:
     from importlib import metadata
 
     from arcmobile.bench.measure import bench_result
@@ -104,8 +107,7 @@ def _write(bundle: Bundle, request: GenerationRequest, profiles: Profiles, out: 
     with HostTarget(TargetOptions(runner="python")) as host:
         environment = host.environment()
     plan = make_plan(request, bundle.manifest)
-    result = bench_result(bundle, request, plan, runner, environment, operators=profiles)
-    result.write(out)
+    return bench_result(bundle, request, plan, runner, environment, operators=profiles)
 
 
 def show_profiles(profiles: Profiles, top: int, console: Console) -> None:

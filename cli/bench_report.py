@@ -31,6 +31,9 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path(
         "report.html"
     ),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a page that is there.")
+    ] = False,
     prediction: Annotated[
         Path | None,
         typer.Option("--prediction", help="Output of `arcmobile bench predict --json`."),
@@ -39,10 +42,12 @@ def report(
     from arcmobile.bench.prediction_record import read
     from arcmobile.bench.report import write_report
     from arcmobile.bench.result import BenchResult
+    from arcmobile.runtime.whole_output import check_file
 
+    check_file(out, overwrite=overwrite, option="--out")
     measured = [BenchResult.read(path) for path in results]
     predictions = read(prediction) if prediction else ()
-    write_report(out, measured, predictions)
+    write_report(out, measured, predictions, overwrite=overwrite)
     typer.echo(f"{out}  ({out.stat().st_size / 1e3:.0f} kB)")
 
 

@@ -143,6 +143,9 @@ def run(
         typer.Option("--out", "-o", help="Result file. Default: out/bench/BUNDLE-DEVICE-DATE.json.",
                      show_default=False),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a result that is there.")
+    ] = False,
 ) -> None:  # fmt: skip
     from arcmobile.bench.measure import DEFAULT_PROMPT, Protocol, measure
     from arcmobile.bench.targets import make_target
@@ -171,15 +174,23 @@ def run(
     )
     machine = make_target(target, options)
     if out is not None:
-        check_file(out, overwrite=True)
+        check_file(out, overwrite=overwrite, option="--out")
     request = GenerationRequest(
         DEFAULT_PROMPT if prompt is None else prompt, seconds=seconds, steps=steps, seed=seed
     )
     cooling = _cooling(cool_to, no_cool=no_cool, phone=machine.is_phone)
+
+    def keep(part: BenchResult) -> None:
+        path = out or _default_path(part)
+        part.write(path, overwrite=overwrite)
+        console.print(f"note: what was measured so far is kept: {path}")
+
     with _progress(console) as report:
-        result = measure(machine, opened, request, protocol, cooling=cooling, report=report)
+        result = measure(
+            machine, opened, request, protocol, cooling=cooling, report=report, keep=keep
+        )
     path = out or _default_path(result)
-    result.write(path)
+    result.write(path, overwrite=overwrite)
     table_console = plain_console()
     for table in measurement_tables(result):
         table_console.print(table)

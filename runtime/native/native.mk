@@ -24,14 +24,17 @@ native-android: $(INSTALLED_EXPORT) ## Build it for phones (ANDROID_NDK_HOME and
 	@$(call build_native,android-arm64)
 
 bench: native $(BUNDLE)/manifest.json ## Time a bundle on this machine, with a report (BUNDLE=...)
-	@$(ARCMOBILE) bench run --bundle "$(BUNDLE)" --target host --threads $(THREADS) --out $(BENCH)/host.json
-	@$(ARCMOBILE) bench report $(BENCH)/host.json --out $(BENCH)/host.html
+	@$(ARCMOBILE) bench run --bundle "$(BUNDLE)" --target host --threads $(THREADS) --overwrite \
+	    --out $(BENCH)/host.json
+	@$(ARCMOBILE) bench report $(BENCH)/host.json --overwrite --out $(BENCH)/host.html
 
 bench-qemu: native-arm64 $(BUNDLE)/manifest.json ## Run a bundle on emulated Arm and count its instructions
-	@$(ARCMOBILE) bench run --bundle "$(BUNDLE)" --target qemu --repeats 3 --out $(BENCH)/qemu.json
+	@$(ARCMOBILE) bench run --bundle "$(BUNDLE)" --target qemu --repeats 3 --overwrite \
+	    --out $(BENCH)/qemu.json
 	@$(ARCMOBILE) bench instructions --bundle "$(BUNDLE)" --cpu max,sme=off --cpu neoverse-n1 \
-	    --cpu cortex-a53 --out $(BENCH)/instructions.json
-	@$(ARCMOBILE) bench report $(BENCH)/qemu.json $(BENCH)/instructions.json --out $(BENCH)/qemu.html
+	    --cpu cortex-a53 --overwrite --out $(BENCH)/instructions.json
+	@$(ARCMOBILE) bench report $(BENCH)/qemu.json $(BENCH)/instructions.json --overwrite \
+	    --out $(BENCH)/qemu.html
 
 .PHONY: native native-arm64 native-android bench bench-qemu
 

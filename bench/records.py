@@ -1,0 +1,62 @@
+"""JSON files of measurements as they are read: bounded, strict, and refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from arcmobile.runtime.errors import InputError
+from arcmobile.runtime.strict_json import parse_json
+
+MOST_BYTES: Final = 1 << 26
+_MOST_LEVELS: Final = 32
+_LONGEST_REASON: Final = 200
+
+# Wider than anything that can be measured, and narrow enough to be added, divided and drawn.
+Quantity = Annotated[float, Field(ge=0, le=1e15)]
+"""Seconds or bytes."""
+AnyFigure = Annotated[float, Field(ge=-1e15, le=1e15)]
+Duration = Annotated[float, Field(ge=1e-6, le=1e9)]
+"""Seconds of a sound, which figures are divided by."""
+Count = Annotated[int, Field(ge=0, le=1 << 62)]
+Positive = Annotated[int, Field(ge=1, le=1 << 62)]
+
+T = TypeVar("T")
+
+
+def read_record(path: Path, adapter: TypeAdapter[T], *, what: str, way_out: str) -> T:
+    """The record in a JSON file.
+
+    Args:
+        what: what the file should be, e.g. ``a result of `arcmobile bench run```.
+        way_out: what to do about a file that is something else.
+
+    Raises:
+        InputError: it cannot be read, is no JSON, or a field is missing or wrong.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is not a file; name {what}")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    try:
+        return parse_record(data, adapter)
+    except ValueError as error:
+        raise InputError(f"{path}: not {what} ({error}); {way_out}") from error
+
+
+def parse_record(data: bytes | str, adapter: TypeAdapter[T], *, strict: bool | None = None) -> T:
+    """The record in JSON text; ValueError of one line, naming the field, for anything else."""
+    # Read twice: pydantic takes the last of two equal keys, and knows strings of JSON better.
+    parse_json(data, most_bytes=MOST_BYTES, most_levels=_MOST_LEVELS)
+    try:
+        return adapter.validate_json(data, strict=strict)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        reason = " ".join(f"{where[:_LONGEST_REASON]}: {first['msg'][:_LONGEST_REASON]}".split())
+        raise ValueError(reason) from None
