@@ -181,10 +181,16 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _first_problem(error: ValidationError) -> str:
     first, *others = error.errors(include_url=False)
-    field = ".".join(map(str, first["loc"]))
+    field = _field(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     text = f"{field}: {message}" if field else message
     return f"{text} (and {len(others)} more)" if others else text
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """``components.dit.entries[0].frames``, as the readers in other languages write it."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".").removesuffix(".[key]")  # of a key that is wrong itself
 
 
 def record_file(path: str | os.PathLike[str]) -> FileRecord:

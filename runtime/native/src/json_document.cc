@@ -20,6 +20,8 @@ json JsonBuilder::parse(std::string_view text) {
   if (text.substr(0, kByteOrderMark.size()) == kByteOrderMark) {
     throw std::invalid_argument("begins with a byte order mark");
   }
+  // The library takes a NUL for the end of the text.
+  if (text.find('\0') != std::string_view::npos) throw std::invalid_argument("holds a NUL");
   if (!json::sax_parse(text.begin(), text.end(), this)) throw std::invalid_argument(problem_);
   return std::move(root_);
 }

@@ -315,6 +315,22 @@ void check_encoder(const Bundle& bundle, const Component& component, const JsonF
   }
 }
 
+// Every frame count can be decoded: in one window, or in several that keep something.
+void check_windows(const Bundle& bundle, const DecoderPart& part, const JsonField& field) {
+  for (const int count : bundle.frame_counts) {
+    const std::int64_t frames = std::int64_t{count} * part.frames_per_latent;
+    const auto fits = [&](const Entry& entry) {
+      return entry.frames == frames ||
+             (entry.frames < frames && entry.frames > std::int64_t{2} * part.context_frames);
+    };
+    const auto& entries = part.component.entries;
+    if (std::none_of(entries.begin(), entries.end(), fits)) {
+      field.fail("no window with " + std::to_string(part.context_frames) +
+                 " frames of context decodes " + std::to_string(frames));
+    }
+  }
+}
+
 // Each part of the decoder takes what the one before gives, and gives whole frames of the next.
 void check_decoder(const Bundle& bundle, const JsonField& root) {
   int channels = bundle.latent_channels;
@@ -350,6 +366,7 @@ void check_decoder(const Bundle& bundle, const JsonField& root) {
       }
     }
     channels = given_channels;
+    check_windows(bundle, part, root["windowing"]["decoder"].list()[i]);
   }
 }
 
