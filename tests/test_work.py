@@ -88,7 +88,7 @@ class Mixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``x`` (2, 5, 6)."""
         y = self.layer(x)
-        mixed = attention(y, y.transpose(1, 2), y, ONNX)
+        mixed = attention(y, y.transpose(1, 2), y)
         return F.relu(mixed * self.gain)
 
 

@@ -23,6 +23,7 @@ from arcmobile.export.model.primitives import (
     NetworkForm,
     UnitNorm,
     attention,
+    fused_attention,
     silu,
 )
 from arcmobile.export.model.weights import Weights, linear, parameter, take_linear
@@ -124,12 +125,14 @@ class SelfAttention(nn.Module):
         query = rotary.turn(self.q_norm(split(self.to_q(x))), q_cos, q_sin)
         key = rotary.turn(self.k_norm(split(self.to_k(x))), k_cos, k_sin)
         value = split(self.to_v(x))
+        if self.form.fused_attention:
+            query, key, value = (y.transpose(1, 2) for y in (query, key, value))
+            return self.to_out(fused_attention(query, key, value))
         rows = batch * self.heads
         mixed = attention(
             query.permute(0, 2, 1, 3).reshape(rows, tokens, -1),
             key.permute(0, 2, 3, 1).reshape(rows, -1, tokens),
             value.permute(0, 2, 1, 3).reshape(rows, tokens, -1),
-            self.form,
         )
         merged = mixed.view(batch, self.heads, tokens, -1).permute(0, 2, 1, 3)
         return self.to_out(merged.reshape(batch, tokens, width))
@@ -151,8 +154,13 @@ class CrossAttention(nn.Module):
         batch, tokens, width = x.shape
         query = self.q_norm(self.to_q(x).view(batch, tokens, self.heads, -1)) * self.scale
         rows = batch * self.heads
+        if self.form.fused_attention:
+            key, value = (
+                y.view(batch, self.heads, *y.shape[1:]) for y in (keys.transpose(1, 2), values)
+            )
+            return self.to_out(fused_attention(query.transpose(1, 2), key, value))
         query = query.permute(0, 2, 1, 3).reshape(rows, tokens, -1)
-        mixed = attention(query, keys, values, self.form)
+        mixed = attention(query, keys, values)
         merged = mixed.view(batch, self.heads, tokens, -1).permute(0, 2, 1, 3)
         return self.to_out(merged.reshape(batch, tokens, width))
 

@@ -22,7 +22,8 @@ class NetworkForm:
 
     Attributes:
         fused_norm: layer norm as one operator, else as matrix products and arithmetic.
-        fused_attention: ``scaled_dot_product_attention``, else bmm - softmax - bmm.
+        fused_attention: ``scaled_dot_product_attention`` (:func:`fused_attention`), else
+            bmm - softmax - bmm (:func:`attention`).
         flat_conv: 1-D convolutions, else 2-D ones with (1, K) kernels on (B, C, 1, T).
         product_upsample: transposed convolutions as linear layers (needs ``flat_conv`` off).
     """
@@ -119,10 +120,29 @@ class UnitNorm(nn.Module):
         return x / torch.sqrt((x * x).sum(-1, keepdim=True)).clamp_min(1e-12)
 
 
-def attention(
-    query: Tensor, key: Tensor, value: Tensor, form: NetworkForm, bias: Tensor | None = None
+def fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    """Softmax attention without scaling (callers scale the query).
+    """Softmax attention without scaling, by one kernel where the device has one.
+
+    Flash and memory-efficient kernels ask for four axes and a last axis of stride 1, so queries,
+    keys and values come as views of (B, T, heads, head_dim) and nothing is copied.
+
+    Args:
+        query: ``(B, heads, T, head_dim)``.
+        key: ``(B, heads, S, head_dim)``.
+        value: ``(B, heads, S, head_dim)``.
+        bias: added to the scores, broadcastable to ``(B, heads, T, S)``.
+
+    Returns:
+        ``(B, T, heads * head_dim)``.
+    """
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Softmax attention without scaling, spelled as the operators that runtimes take whole.
 
     Args:
         query: ``(B * heads, T, head_dim)``.
@@ -133,10 +153,6 @@ def attention(
     Returns:
         ``(B * heads, T, head_dim)``.
     """
-    if form.fused_attention:
-        return F.scaled_dot_product_attention(
-            query, key.transpose(1, 2), value, attn_mask=bias, scale=1.0
-        )
     scores = torch.bmm(query, key)
     if bias is not None:
         scores = scores + bias

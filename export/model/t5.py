@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arcmobile.export.model.config import T5Config
-from arcmobile.export.model.primitives import NetworkForm, RmsNorm, attention, silu
+from arcmobile.export.model.primitives import (
+    NetworkForm,
+    RmsNorm,
+    attention,
+    fused_attention,
+    silu,
+)
 from arcmobile.export.model.weights import Weights, parameter, take_linear
 
 # Added to the scores of padded keys: far below any score, and still finite in float16.
@@ -55,10 +61,15 @@ class T5Attention(nn.Module):
         def split(y: Tensor) -> Tensor:
             return y.view(batch, tokens, self.heads, -1)
 
-        query = split(self.q(x)).permute(0, 2, 1, 3).reshape(batch * self.heads, tokens, -1)
-        key = split(self.k(x)).permute(0, 2, 3, 1).reshape(batch * self.heads, -1, tokens)
-        value = split(self.v(x)).permute(0, 2, 1, 3).reshape(batch * self.heads, tokens, -1)
-        mixed = attention(query, key, value, self.form, bias)
+        query, key, value = split(self.q(x)), split(self.k(x)), split(self.v(x))
+        if self.form.fused_attention:
+            query, key, value = (y.transpose(1, 2) for y in (query, key, value))
+            by_head = bias.view(batch, self.heads, tokens, tokens)
+            return self.o(fused_attention(query, key, value, by_head))
+        query = query.permute(0, 2, 1, 3).reshape(batch * self.heads, tokens, -1)
+        key = key.permute(0, 2, 3, 1).reshape(batch * self.heads, -1, tokens)
+        value = value.permute(0, 2, 1, 3).reshape(batch * self.heads, tokens, -1)
+        mixed = attention(query, key, value, bias)
         merged = mixed.view(batch, self.heads, tokens, -1).permute(0, 2, 1, 3)
         return self.o(merged.reshape(batch, tokens, -1))
 
