@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from arcmobile.export.manifest import SCHEDULE
 from arcmobile.runtime.errors import InputError
 
+_HASH = 1 << 40  # of the weights of token ids: products and sums stay far inside int64
+
 
 def noised(clean: Tensor, noise: Tensor, time: Tensor) -> Tensor:
     """``(1 - t) x_0 + t noise`` of (B, C, T) at times (B,)."""
@@ -36,7 +38,9 @@ def generator_times(count: int, random: torch.Generator) -> Tensor:
     These are the levels that ping-pong sampling visits, with the density of its schedule.
     """
     span = SCHEDULE.logsnr_end - SCHEDULE.logsnr_start
-    logsnr = SCHEDULE.logsnr_start + span * torch.rand(count, generator=random)
+    logsnr = SCHEDULE.logsnr_start + span * torch.rand(
+        count, generator=random, device=random.device
+    )
     return torch.sigmoid(-logsnr)
 
 
@@ -45,7 +49,8 @@ def logit_normal_times(count: int, mean: float, std: float, random: torch.Genera
 
     Esser et al. 2024, "Scaling Rectified Flow Transformers", section 3.1.
     """
-    return torch.sigmoid(mean + std * torch.randn(count, generator=random))
+    drawn = torch.randn(count, generator=random, device=random.device)
+    return torch.sigmoid(mean + std * drawn)
 
 
 def relativistic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -102,12 +107,17 @@ def mismatched_prompts(ids: Tensor, random: torch.Generator) -> tuple[Tensor, Te
     """
     if ids.ndim != 2:
         raise InputError(f"token ids have shape {tuple(ids.shape)}; give (batch, tokens)")
-    distinct, caption, counts = torch.unique(
-        ids.cpu(), dim=0, return_inverse=True, return_counts=True
-    )
-    shuffled = torch.randperm(len(ids), generator=random)
-    ranks = torch.randperm(len(distinct), generator=random)
-    laid = shuffled[torch.argsort(ranks[caption[shuffled]], stable=True)]
+    # A number per caption by a random hash: the order of captions is random, equal ones are equal,
+    # and nothing has to be read back from a GPU.
+    device, count = random.device, len(ids)
+    weights = torch.randint(-_HASH, _HASH, ids.shape[1:], generator=random, device=device)
+    caption = (ids.to(device) * weights).sum(1)
+    shuffled = torch.randperm(count, generator=random, device=device)
+    laid = shuffled[torch.argsort(caption[shuffled], stable=True)]
+    places = torch.arange(count, device=device)
+    first = torch.ones(count, dtype=torch.bool, device=device)
+    first[1:] = caption[laid[1:]] != caption[laid[:-1]]
+    longest = (places - torch.where(first, places, 0).cummax(0).values).max() + 1
     order = torch.empty_like(laid)
-    order[laid] = laid.roll(-int(counts.max()))
+    order[laid] = laid[(places + longest) % count]
     return order.to(ids.device), (caption[order] != caption).to(ids.device)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from arcmobile.export.gpu_engine import compile_blocks
 from arcmobile.posttrain.arc_losses import (
     contrastive_loss,
     generator_times,
@@ -26,6 +27,7 @@ from arcmobile.posttrain.arc_losses import (
     relativistic_generator_loss,
     smoothness_penalty,
 )
+from arcmobile.posttrain.descent import Schedule, step_down
 from arcmobile.posttrain.latent_discriminator import LatentDiscriminator
 from arcmobile.posttrain.trainable_networks import TrainableGenerator
 from arcmobile.posttrain.training_settings import ArcSettings
@@ -54,6 +56,8 @@ class ArcBatch(NamedTuple):
 class ArcTrainer:
     """Networks, optimisers and step count; the generator is trained in place.
 
+    ``schedule`` gives a factor of both learning rates at a step, on top of the settings' warm-up.
+
     Attributes:
         base: names the base model in the state.
         step: batches seen.
@@ -68,8 +72,10 @@ class ArcTrainer:
         device: str = "cpu",
         base: str = "",
         compiled: bool = False,
+        schedule: Schedule = lambda step: 1.0,
     ):
         self.settings, self.device, self.base = settings, torch.device(device), base
+        self.schedule = schedule
         self.step = 0
         self.discriminator = LatentDiscriminator(
             generator,
@@ -87,22 +93,27 @@ class ArcTrainer:
         self._discriminator_adam = torch.optim.Adam(self._judged.values(), betas=_BETAS)
         self.averaged = {name: value.detach().clone() for name, value in self._made.items()}
         self._velocity, self._scores = self._guessed_velocity, self._discriminator_scores
-        if compiled:  # each batch size is a graph of its own
+        if compiled and self.device.type == "cuda":
+            compile_blocks(self.generator.dit)
+            compile_blocks(self.discriminator.backbone.dit)
+        elif compiled:  # each batch size is a graph of its own
             self._velocity = torch.compile(self._guessed_velocity, dynamic=False)
             self._scores = torch.compile(self._discriminator_scores, dynamic=False)
 
-    def train_step(self, batch: ArcBatch) -> dict[str, float]:
+    def train_step(self, batch: ArcBatch) -> dict[str, Tensor]:
         """One step of each network; returns losses, not weighted, and how far the scores part.
+
+        They stay on the device: reading one would make every step wait for it.
 
         ``gap`` is the mean of D(real) - D(fake), ``told_apart`` the share of pairs in which real
         scores higher, ``prompts_told_apart`` that of right prompts above wrong ones.
         """
         settings, step = self.settings, self.step
         batch = batch.to(self.device)
-        random = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+        random = torch.Generator(self.device).manual_seed(settings.seed * 1_000_003 + step)
         moves = step >= settings.generator_from
         noise = self._noise(batch.latents, random)
-        time = generator_times(len(noise), random).to(self.device)
+        time = generator_times(len(noise), random)
         told = batch.ids, batch.mask, batch.seconds
         # Guess and discriminator's inputs: the graph of the guess is kept for the generator.
         with torch.set_grad_enabled(moves), self._precision():
@@ -121,23 +132,22 @@ class ArcTrainer:
             report["generator_gradient"] = self._descend(
                 self._generator_adam,
                 self._made,
-                settings.generator_rate * settings.rate_at(step - settings.generator_from),
+                settings.generator_rate
+                * settings.rate_at(step - settings.generator_from)
+                * self.schedule(step),
                 loss,
             )
             self._update_average(step - settings.generator_from)
         self.step += 1
-        return {name: float(value.detach()) for name, value in report.items()}
+        return {name: value.detach() for name, value in report.items()}
 
     @torch.no_grad()
     def probe(self, batch: ArcBatch) -> dict[str, Tensor]:
         """The size of velocities and scores that the present weights give; changes nothing."""
         batch = batch.to(self.device)
-        random = torch.Generator().manual_seed(self.step)
-        noise, time = (
-            self._noise(batch.latents, random),
-            generator_times(len(batch.seconds), random),
-        )
-        time = time.to(self.device)
+        random = torch.Generator(self.device).manual_seed(self.step)
+        noise = self._noise(batch.latents, random)
+        time = generator_times(len(batch.seconds), random)
         told = batch.ids, batch.mask, batch.seconds
         with self._precision():
             velocity = self._guessed_velocity(noised(batch.latents, noise, time), time, *told)
@@ -201,9 +211,8 @@ class ArcTrainer:
             "gap": (of_real - of_fake).mean(),
             "told_apart": (of_real > of_fake).float().mean(),
         }
-        if bool(differs.any()):
-            apart = of_real.mean(1) > of_wrong.mean(1)
-            report["prompts_told_apart"] = apart[differs].float().mean()
+        apart = (of_real.mean(1) > of_wrong.mean(1)) & differs
+        report["prompts_told_apart"] = apart.sum() / differs.sum().clamp_min(1)
         loss = report["discriminator"] + settings.contrastive * report["contrastive"]
         if penalised:
             report["penalty"] = smoothness_penalty(
@@ -213,7 +222,7 @@ class ArcTrainer:
         report["discriminator_gradient"] = self._descend(
             self._discriminator_adam,
             self._judged,
-            settings.discriminator_rate * settings.rate_at(self.step),
+            settings.discriminator_rate * settings.rate_at(self.step) * self.schedule(self.step),
             loss,
         )
         return report
@@ -223,7 +232,8 @@ class ArcTrainer:
     ) -> Tensor:
         self.discriminator.requires_grad_(False)
         real, fake, time = self._renoised(batch.latents, guess, random)
-        told = time, batch.ids, batch.mask, batch.seconds, torch.arange(len(time)).to(self.device)
+        rows = torch.arange(len(time), device=self.device)
+        told = time, batch.ids, batch.mask, batch.seconds, rows
         with self._precision():
             with torch.no_grad():
                 of_real = self._scores(real, *told)
@@ -235,15 +245,13 @@ class ArcTrainer:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Both under the same noise at the same times, and the times."""
         settings = self.settings
-        time = logit_normal_times(
-            len(real), settings.renoise_mean, settings.renoise_std, random
-        ).to(self.device)
+        time = logit_normal_times(len(real), settings.renoise_mean, settings.renoise_std, random)
         noise = self._noise(real, random)
         return noised(real, noise, time), noised(guess, noise, time), time
 
     def _noise(self, like: Tensor, random: torch.Generator) -> Tensor:
-        # Drawn on the CPU: one seed is one training on every device.
-        return torch.randn(like.shape, generator=random).to(self.device)
+        # On the device: drawn on the CPU, noise of a large batch takes longer than its step.
+        return torch.randn(like.shape, generator=random, device=self.device)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(
@@ -262,10 +270,7 @@ class ArcTrainer:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(parameters.values(), self.settings.clip)
-        if bool(torch.isfinite(norm)):
-            optimizer.step()
-        return norm
+        return step_down((optimizer,), list(parameters.values()), self.settings.clip)
 
     def _update_average(self, steps_done: int) -> None:
         # A young average follows quickly, or it would remember the base model for long.

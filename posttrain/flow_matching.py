@@ -19,8 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from arcmobile.export.gpu_engine import compile_blocks
 from arcmobile.posttrain.arc_losses import logit_normal_times, noised
 from arcmobile.posttrain.arc_training import ArcBatch
+from arcmobile.posttrain.descent import GroupedMuon, Schedule, step_down
 from arcmobile.posttrain.trainable_networks import TrainableGenerator
 from arcmobile.posttrain.training_settings import FlowSettings
 from arcmobile.posttrain.training_state import adam_tensors, restore_adam, scoped, unscoped
@@ -32,6 +34,8 @@ _UNIFORM_TIMES = 0.1  # of a batch
 
 class FlowTrainer:
     """Generator, optimisers and step count.
+
+    ``schedule`` gives the fraction of the learning rate at a step, in the place of the settings'.
 
     Attributes:
         step: batches seen.
@@ -45,54 +49,64 @@ class FlowTrainer:
         *,
         device: str = "cpu",
         compiled: bool = False,
+        schedule: Schedule | None = None,
     ):
         self.settings, self.device = settings, torch.device(device)
+        self.schedule = schedule or settings.rate_at
         self.step = 0
         self.generator = generator.to(self.device)
         self._named = generator.trained_parameters()
         self.averaged = {name: value.detach().clone() for name, value in self._named.items()}
         self._matrices, self._others, self._text = _grouped(self._named)
         decay = settings.weight_decay
-        self._muon = torch.optim.Muon(
-            list(self._matrices.values()), weight_decay=decay, adjust_lr_fn="match_rms_adamw"
-        )
+        self._muon = GroupedMuon(list(self._matrices.values()), decay)
         groups = [
             {"params": list(self._others.values()), "share": 1.0},
             {"params": list(self._text.values()), "share": settings.text_rate},
         ]
         self._adam = torch.optim.AdamW(groups, betas=_BETAS, weight_decay=decay)
-        self._loss = torch.compile(self._flow_loss) if compiled else self._flow_loss
+        self._loss = self._flow_loss
+        if compiled and self.device.type == "cuda":
+            compile_blocks(self.generator.dit)
+        elif compiled:
+            self._loss = torch.compile(self._flow_loss)
 
-    def train_step(self, batch: ArcBatch) -> dict[str, float]:
-        """One step; returns the loss, also over the noisy and the clean half of the times."""
-        settings = self.settings
-        batch = batch.to(self.device)
-        random = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
+    def train_step(self, batch: ArcBatch) -> dict[str, Tensor]:
+        """One step; returns the loss, also over the noisy and the clean half of the times.
+
+        Losses stay on the device: reading one would make every step wait for it. That of a half
+        without a time in it is 0.
+        """
+        settings, device = self.settings, self.device
+        batch = batch.to(device)
+        random = torch.Generator(device).manual_seed(settings.seed * 1_000_003 + self.step)
         count = len(batch.latents)
+
+        def uniform() -> Tensor:
+            return torch.rand(count, generator=random, device=device)
+
         time = logit_normal_times(count, 0.0, 1.0, random)
-        uniform = torch.rand(count, generator=random)
-        chosen = torch.rand(count, generator=random) < _UNIFORM_TIMES
-        time = torch.where(chosen, uniform, time).to(self.device)
-        keep = (torch.rand(count, generator=random) >= settings.drop).float().to(self.device)
-        noise = torch.randn(batch.latents.shape, generator=random).to(self.device)
+        anywhere, chosen = uniform(), uniform() < _UNIFORM_TIMES
+        time = torch.where(chosen, anywhere, time)
+        keep = (uniform() >= settings.drop).float()
+        noise = torch.randn(batch.latents.shape, generator=random, device=device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
             errors = self._loss(batch, noise, time, keep)
         loss = errors.mean()
         norm = self._descend(loss)
         self._update_average()
         self.step += 1
-        report = {"flow": float(loss.detach()), "gradient": float(norm)}
+        report = {"flow": loss.detach(), "gradient": norm}
         for name, part in (("flow_noisy", time >= 0.5), ("flow_clean", time < 0.5)):
-            if bool(part.any()):
-                report[name] = float(errors.detach()[part].mean())
+            report[name] = (errors.detach() * part).sum() / part.sum().clamp_min(1)
         return report
 
     @torch.no_grad()
     def probe(self, batch: ArcBatch) -> dict[str, Tensor]:
         """The loss of the present weights on a batch; changes nothing."""
         batch = batch.to(self.device)
-        random = torch.Generator().manual_seed(self.step)
-        noise = torch.randn(batch.latents.shape, generator=random).to(self.device)
+        random = torch.Generator(self.device).manual_seed(self.step)
+        noise = torch.randn(batch.latents.shape, generator=random, device=self.device)
         count = len(batch.latents)
         time = torch.linspace(0.05, 0.95, count, device=self.device)
         keep = torch.ones(count, device=self.device)
@@ -107,17 +121,14 @@ class FlowTrainer:
 
     def _descend(self, loss: Tensor) -> Tensor:
         """One step down; a loss or gradient that is not finite moves nothing."""
-        rate = self.settings.learning_rate * self.settings.rate_at(self.step)
-        for optimizer in (self._muon, self._adam):
+        rate = self.settings.learning_rate * self.schedule(self.step)
+        optimizers = (self._muon, self._adam)
+        for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self._named.values(), self.settings.clip)
-        if bool(torch.isfinite(norm)):
-            self._muon.step()
-            self._adam.step()
-        return norm
+        return step_down(optimizers, list(self._named.values()), self.settings.clip)
 
     def _update_average(self) -> None:
         # A young average follows quickly, or it would remember where training began.

@@ -140,7 +140,7 @@ class TrainableGenerator(nn.Module):
             place = self._places[name]
             value = parameter if values is None else values.get(name, parameter)
             flat = results[place.file][place.tensor].view(-1)
-            flat[place.start : place.start + value.numel()] = value.detach().flatten()
+            flat[place.start : place.start + value.numel()] = value.detach().flatten().cpu()
         return results[0], results[1]
 
 

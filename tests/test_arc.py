@@ -235,7 +235,7 @@ def test_the_discriminator_learns_to_tell_apart(base: CheckpointFolder) -> None:
     chosen = settings(generator_from=1000, discriminator_rate=1e-3)
     trainer = ArcTrainer(base_generator(base), chosen)
     draw = batches(base)
-    reports = [trainer.train_step(draw(step)) for step in range(45)]
+    reports = [trainer.train_step(draw(step)) for step in range(60)]
     for name, least in (("told_apart", 0.9), ("gap", 1.0), ("prompts_told_apart", 0.8)):
         assert np.mean([report[name] for report in reports[-10:]]) > least, name
 
@@ -275,7 +275,9 @@ def test_resuming_is_exact(base: CheckpointFolder) -> None:
     for step in range(2, 4):
         report = second.train_step(draw(step))
     # Sums depend on where arrays lie in memory, in their last bit.
-    assert report == pytest.approx(expected, rel=1e-5)
+    assert {k: float(v) for k, v in report.items()} == pytest.approx(
+        {k: float(v) for k, v in expected.items()}, rel=1e-5
+    )
     for name, value in second.averaged.items():
         assert torch.equal(value, straight.averaged[name])
 
