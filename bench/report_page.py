@@ -38,6 +38,7 @@ _FORMATS: Final = {
     "executorch": "ExecuTorch program (.pte), XNNPACK on the CPU",
     "onnx": "ONNX Runtime model (.onnx), CPU",
     "litert": "LiteRT model (.tflite), XNNPACK on the CPU",
+    "torch": "none: PyTorch networks",
 }
 _DIGEST_SHOWN: Final = 16
 _MINUTES_END: Final = 16  # of an ISO 8601 time
@@ -184,7 +185,7 @@ def _tiles(result: BenchResult) -> tuple[Tile, ...]:
             if rtf > 1e-9
             else "too short to tell",
             f"{best.audio_seconds:.1f} s of sound, {threads(best.threads)}",
-            "loading included",
+            "loading included" if result.runner.kind != "torch" else "networks loaded before",
         )
         names = ("real-time factor", "prompt to sound", "first audio")
         values = (f"{rtf:.2f}", duration(best.total.median), duration(best.first_audio.median))
@@ -192,7 +193,8 @@ def _tiles(result: BenchResult) -> tuple[Tile, ...]:
             Tile(name, value, "of the emulator" if emulated else note)
             for name, value, note in zip(names, values, notes, strict=True)
         ]
-        tiles.append(Tile("peak memory", size(best.peak_bytes.median), "of the process"))
+        of_what = "of the process" if result.runner.kind != "torch" else "on the device"
+        tiles.append(Tile("peak memory", size(best.peak_bytes.median), of_what))
     count = len(result.bundle.component_bytes)
     tiles.append(Tile("size", size(result.bundle.bytes), f"{count} programs and the tokenizer"))
     return tuple(tiles)

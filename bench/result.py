@@ -26,12 +26,14 @@ from arcmobile.runtime.whole_output import write_whole_text
 RESULT_VERSION: Final = 1
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A part of a result file: frozen, and strict about its fields."""
+
     # NaN and infinity are no JSON and mean a broken measurement.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Figure(_Record):
+class Figure(Record):
     """One quantity over the repeats, in the order they ran; seconds or bytes."""
 
     values: tuple[Quantity, ...] = Field(min_length=1)
@@ -54,7 +56,7 @@ class Figure(_Record):
         return sorted(self.values)[math.ceil(0.9 * len(self.values)) - 1]
 
 
-class StageFigures(_Record):
+class StageFigures(Record):
     """One stage (``conditioner``, ``dit``, ``decoder``) over the repeats.
 
     ``call`` is the median call of each repeat (a DiT step, a chunk of sound), ``compute`` the sum
@@ -69,7 +71,7 @@ class StageFigures(_Record):
     peak_bytes: Figure | None = None
 
 
-class Conditions(_Record):
+class Conditions(Record):
     """The state of the device over a measurement; ``None`` where it cannot be read.
 
     ``throttled`` is true when the device lowered its clocks; such a measurement is not clean.
@@ -85,7 +87,7 @@ class Conditions(_Record):
     notes: tuple[str, ...] = ()
 
 
-class Measurement(_Record):
+class Measurement(Record):
     """All repeats at one thread count; seconds of wall time and bytes.
 
     ``clean`` is false where the device throttled or something else disturbed the runs; ``notes``
@@ -114,7 +116,7 @@ class Measurement(_Record):
         return self.compute.median / self.audio_seconds
 
 
-class Environment(_Record):
+class Environment(Record):
     """What it ran on. ``features`` are the ISA extensions as Linux names them (``asimddp``)."""
 
     target: str  # host, qemu, ssh, adb
@@ -129,14 +131,18 @@ class Environment(_Record):
     emulated: bool = False
 
 
-class RunnerFacts(_Record):
-    """What ran the bundle: ``native`` or ``python``, and the versions of its parts."""
+class RunnerFacts(Record):
+    """What ran the bundle, and the versions of its parts.
 
-    kind: Literal["native", "python"]
+    ``native`` or ``python``: a runner and a bundle; ``torch``: the networks, on a GPU from before
+    the first run.
+    """
+
+    kind: Literal["native", "python", "torch"]
     versions: dict[str, str] = {}
 
 
-class BundleFacts(_Record):
+class BundleFacts(Record):
     """What was run. ``digest`` is the sha256 of the manifest, which holds those of all files."""
 
     name: str
@@ -151,7 +157,7 @@ class BundleFacts(_Record):
     license_notice: str = ""
 
 
-class RequestFacts(_Record):
+class RequestFacts(Record):
     """The sound that was asked for."""
 
     prompt: str
@@ -161,21 +167,21 @@ class RequestFacts(_Record):
     frames: Positive
 
 
-class StageInstructions(_Record):
+class StageInstructions(Record):
     """Instructions executed in one stage, by class; see :mod:`arcmobile.bench.instructions`."""
 
     total: Count
     classes: dict[str, Count]
 
 
-class InstructionProfile(_Record):
+class InstructionProfile(Record):
     """Instruction counts of one single-threaded run under emulation, by stage in order."""
 
     cpu: str
     stages: dict[str, StageInstructions]
 
 
-class OperatorTime(_Record):
+class OperatorTime(Record):
     """One operator or delegate call of a program: seconds of one run and how often it was called"""
 
     name: str
@@ -184,7 +190,7 @@ class OperatorTime(_Record):
     delegated: bool
 
 
-class OperatorProfile(_Record):
+class OperatorProfile(Record):
     """One component's run by operator, slowest first; seconds of the median run."""
 
     component: str
@@ -193,7 +199,7 @@ class OperatorProfile(_Record):
     operators: tuple[OperatorTime, ...]
 
 
-class BenchResult(_Record):
+class BenchResult(Record):
     """A benchmark run: what, on what, and all that was measured."""
 
     result_version: Literal[1] = RESULT_VERSION

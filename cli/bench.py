@@ -9,6 +9,7 @@ import typer
 
 from arcmobile.cli.bench_baseline import baseline
 from arcmobile.cli.bench_compare import compare
+from arcmobile.cli.bench_gpu import gpu
 from arcmobile.cli.bench_instructions import instructions
 from arcmobile.cli.bench_operators import operators
 from arcmobile.cli.bench_predict import predict
@@ -25,6 +26,7 @@ def _group() -> None:
 
 
 bench_app.command("run")(run)
+bench_app.command("gpu")(gpu)
 bench_app.command("baseline")(baseline)
 bench_app.command("report")(report)
 bench_app.command("predict")(predict)
