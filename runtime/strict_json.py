@@ -39,16 +39,13 @@ def parse_json(data: bytes | str, *, most_bytes: int, most_levels: int) -> Any:
         raise ValueError("begins with a byte order mark")
     _check_size(text, most_levels)
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_float=_finite,
-            parse_constant=_refuse_constant,
-        )
+        document = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"not JSON ({error.msg} at line {error.lineno} column {error.colno})"
         ) from None
+    _check_finite(document)
+    return document
 
 
 def _check_size(text: str, most_levels: int) -> None:
@@ -75,15 +72,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             if key in seen:
                 raise ValueError(f"key {key[:80]!r} stands twice in one object")
             seen.add(key)
+    for key, value in pairs:
+        _check_finite(value, key)
     return found
 
 
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError(f"number {digits[:40]} is too large")
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value")
+def _check_finite(value: Any, key: str = "") -> None:
+    """Refuse numbers that are not finite by the key they stand at; objects have been checked."""
+    if isinstance(value, list):
+        for one in value:
+            _check_finite(one, key)
+    elif isinstance(value, float) and not math.isfinite(value):
+        where = f"{key[:80]}: " if key else ""
+        raise ValueError(f"{where}{value} is not a finite number")
