@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from arcmobile.cli.consoles import plain_console
+from arcmobile.export.messages import shown_name
 from arcmobile.export.staging import readable_size
 from arcmobile.runtime.errors import CheckpointError
 
@@ -75,6 +76,8 @@ def check(
 ) -> None:
     """Say what a checkpoint holds, and list what is missing, unknown, misshapen or not finite.
 
+    The tokenizer files are checked against each other and the text encoder.
+
     Exit code 2 when it cannot be exported as it is.
     """
     from arcmobile.export.checkpoint import CheckpointFolder, inspect_checkpoint
@@ -86,15 +89,21 @@ def check(
         "missing": report.missing,
         "unknown": report.unexpected,
         "wrong shape": report.wrong_shape,
+        "not stored as floats": report.wrong_type,
         "NaN or infinite": report.non_finite,
+        "tokenizer": report.tokenizer,
     }
     for kind, names in faults.items():
         for name in names:
-            typer.echo(f"{kind}: {name}")
-    if report.faults():
-        counts = ", ".join(f"{len(names)} {kind}" for kind, names in faults.items() if names)
-        raise CheckpointError(f"{folder}: {counts}; use the checkpoint this config belongs to")
-    typer.echo("sound: every tensor is there, has its shape and is finite")
+            typer.echo(f"{kind}: {shown_name(name)}")
+    if phrases := report.faults():
+        way_out = (
+            ""
+            if report.origin() or report.tokenizer
+            else "; use the checkpoint this config belongs to"
+        )
+        raise CheckpointError(f"{folder}: {'; '.join(phrases)}{way_out}")
+    typer.echo("sound: every tensor is there, has its shape and is finite; the tokenizer fits")
 
 
 def _show_contents(opened: CheckpointFolder, report: CheckpointReport) -> None:
@@ -117,9 +126,9 @@ def _facts(opened: CheckpointFolder) -> list[str]:
         for number in config.conditioning.numbers
     )
     seconds = config.max_frames * config.samples_per_frame / config.sample_rate
-    kinds = {opened.source.read(name).dtype for name in opened.source.names()}
-    kinds |= {opened.text_source.read(name).dtype for name in opened.text_source.names()}
-    precision = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+    kinds = {opened.source.type_name(name) for name in opened.source.names()}
+    kinds |= {opened.text_source.type_name(name) for name in opened.text_source.names()}
+    precision = ", ".join(sorted(kinds))
     return [
         f"{opened.model_file}",
         f"{opened.text_file}",

@@ -27,9 +27,31 @@ def fetch(
     They are gated: accept the licence on the model's page and run `hf auth login` first. A download
     that was interrupted goes on where it stopped.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     from arcmobile.export.hub import fetch_checkpoint, interrupted_download
 
     if interrupted_download(out):
-        typer.echo(f"{out}: going on with an earlier download", err=True)
-    fetch_checkpoint(out, repo, text_encoder, overwrite=overwrite)
+        typer.echo(f"{out}: an earlier download was interrupted; the same files go on", err=True)
+    console = Console(stderr=True, markup=False)
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(f"fetching {repo}", total=None)
+        fetch_checkpoint(
+            out,
+            repo,
+            text_encoder,
+            overwrite=overwrite,
+            report=lambda line: bar.update(task, description=line),
+            on_total=lambda total: bar.update(task, total=total),
+            on_bytes=lambda count: bar.advance(task, count),
+        )
     typer.echo(f"{out}: complete\nnext: make export-android CHECKPOINT={out}")

@@ -2,24 +2,23 @@
 
 A checkpoint is a folder with ``model_config.json`` and ``model.safetensors`` (or ``model.ckpt``),
 and a text encoder in transformers layout, by default in its sub-folder ``text_encoder``. Files are
-untrusted: headers are validated, ``.ckpt`` is read with weights-only loading, and tensors that are
-missing, misshapen, unknown or not finite are all listed, never skipped.
+untrusted (:mod:`arcmobile.export.weight_files`): tensors that are missing, misshapen, unknown, of a
+type that is no float, or not finite are all listed, never skipped.
 """
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
+from arcmobile.export.foreign_checkpoints import what_folder_is, what_tensors_are
+from arcmobile.export.messages import shown_names
 from arcmobile.export.model.conditioning import Conditioner
 from arcmobile.export.model.config import (
     ModelConfig,
@@ -30,7 +29,14 @@ from arcmobile.export.model.config import (
 from arcmobile.export.model.dit import DiffusionTransformer
 from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder, decoder_parts
 from arcmobile.export.model.primitives import REFERENCE, NetworkForm
-from arcmobile.export.model.weights import ShapeOnlySource, TensorSource, Weights
+from arcmobile.export.model.weights import (
+    FLOAT_TYPES,
+    ShapeOnlySource,
+    TensorSource,
+    Weights,
+)
+from arcmobile.export.tokenizer_check import tokenizer_faults
+from arcmobile.export.weight_files import SafetensorsSource, TorchSource
 from arcmobile.runtime.errors import CheckpointError
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, ENCODER, STAGES, decoder_part
 
@@ -45,81 +51,6 @@ TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 _T5_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
 # A T5 checkpoint is usually the whole model; the conditioner needs its encoder.
 _T5_IGNORED = ("decoder.", "lm_head.", _T5_EMBEDDINGS[1])
-_LISTED = 8  # names in a one-line message; `checkpoint check` lists them all
-
-
-class SafetensorsSource:
-    """Tensors of a safetensors file, memory-mapped and read one at a time."""
-
-    def __init__(self, path: Path):
-        try:
-            self._file = safe_open(path, framework="pt")
-            self._shapes = {
-                name: tuple(self._file.get_slice(name).get_shape())
-                for name in self._file.keys()  # noqa: SIM118 (not a mapping)
-            }
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"{path}: truncated or not a safetensors file ({error}); download it again"
-            ) from None
-
-    def names(self) -> Iterable[str]:
-        return self._shapes
-
-    def shape(self, name: str) -> tuple[int, ...] | None:
-        return self._shapes.get(name)
-
-    def read(self, name: str) -> Tensor:
-        return self._file.get_tensor(name)
-
-
-class TorchSource:
-    """Tensors of a ``.ckpt`` or ``.bin`` file, read with ``weights_only=True``."""
-
-    def __init__(self, path: Path):
-        archive = zipfile.is_zipfile(path)
-        with path.open("rb") as file:  # before PyTorch 1.6, a bare pickle that cannot be mapped
-            bare = file.read(1) == pickle.PROTO
-        if not archive and not bare:
-            raise CheckpointError(
-                f"{path}: truncated or not a PyTorch checkpoint; download it again"
-            )
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-        except pickle.UnpicklingError:
-            raise CheckpointError(
-                f"{path}: holds objects other than tensors; "
-                "only plain weights are read, save its state_dict as model.safetensors"
-            ) from None
-        except (RuntimeError, ValueError, EOFError, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(
-                f"{path}: truncated or not a PyTorch checkpoint ({reason}); download it again"
-            ) from None
-        state = content.get("state_dict", content) if isinstance(content, dict) else None
-        if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-            raise CheckpointError(f"{path}: holds no state_dict; save the model's state_dict")
-        odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
-        if odd:
-            raise CheckpointError(
-                f"{path}: state_dict entries that are not tensors: {_some(odd)}; remove them"
-            )
-        self._tensors: dict[str, Tensor] = state
-
-    def names(self) -> Iterable[str]:
-        return self._tensors
-
-    def shape(self, name: str) -> tuple[int, ...] | None:
-        tensor = self._tensors.get(name)
-        return None if tensor is None else tuple(tensor.shape)
-
-    def read(self, name: str) -> Tensor:
-        return self._tensors[name]
-
-
-def _some(names: list[str]) -> str:
-    listed = ", ".join(names[:_LISTED])
-    return listed if len(names) <= _LISTED else f"{listed} and {len(names) - _LISTED} more"
 
 
 def _find(folder: Path, candidates: tuple[str, ...], what: str) -> Path:
@@ -142,14 +73,18 @@ class CheckpointReport:
         missing: tensors the config asks for that are in neither file.
         unexpected: tensors no network asked for.
         wrong_shape: ``name: found instead of expected`` lines.
+        wrong_type: ``name: type`` lines of tensors that are not stored as floats.
         non_finite: tensors with NaN or infinite values.
+        tokenizer: lines about tokenizer files that are broken or disagree.
     """
 
     parameters: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     wrong_shape: list[str] = field(default_factory=list)
+    wrong_type: list[str] = field(default_factory=list)
     non_finite: list[str] = field(default_factory=list)
+    tokenizer: list[str] = field(default_factory=list)
 
     def faults(self) -> list[str]:
         """One phrase per kind of fault, empty if the checkpoint is sound."""
@@ -157,9 +92,16 @@ class CheckpointReport:
             ("missing tensors", self.missing),
             ("unexpected tensors", self.unexpected),
             ("wrong shapes", self.wrong_shape),
+            ("not stored as floats", self.wrong_type),
             ("NaN or infinite values in", self.non_finite),
+            ("tokenizer", self.tokenizer),
         )
-        return [f"{title}: {_some(names)}" for title, names in kinds if names]
+        phrases = [f"{title}: {shown_names(names)}" for title, names in kinds if names]
+        return [kind, *phrases] if (kind := self.origin()) else phrases
+
+    def origin(self) -> str | None:
+        """Where tensors that do not belong here come from, if their names say so."""
+        return what_tensors_are(self.unexpected)
 
 
 @dataclass(frozen=True)
@@ -181,7 +123,14 @@ class CheckpointFolder:
             CheckpointError: a file is missing or malformed, or the config is of another family.
         """
         if not path.is_dir():
-            raise CheckpointError(f"{path}: no such checkpoint folder")
+            what = (
+                "is a file; give the checkpoint's folder"
+                if path.exists()
+                else ("no such checkpoint folder")
+            )
+            raise CheckpointError(f"{path}: {what}")
+        if not (path / MODEL_CONFIG).is_file() and (kind := what_folder_is(path)):
+            raise CheckpointError(f"{path}: {MODEL_CONFIG} missing; this is {kind}")
         config = load_model_config(path / MODEL_CONFIG)
         model_file = _find(path, MODEL_FILES, "weights")
         text = text_encoder or path / TEXT_ENCODER_FOLDER
@@ -234,6 +183,7 @@ class CheckpointFolder:
                 report = CheckpointReport(
                     missing=ledger.missing,
                     wrong_shape=ledger.wrong_shape,
+                    wrong_type=ledger.wrong_type,
                     non_finite=ledger.non_finite,
                 )
                 raise CheckpointError(f"{file}: {'; '.join(report.faults())}")
@@ -299,7 +249,10 @@ def _compare(
             yield "missing", name
         elif found != shape:
             yield "wrong_shape", f"{name}: {list(found)} instead of {list(shape)}"
-        elif not bool(torch.isfinite(source.read(name)).all()):
+        elif (kind := source.type_name(name)) not in FLOAT_TYPES:
+            yield "wrong_type", f"{name}: {kind}"
+        # As float32, which is what networks are built of, and what has isfinite for every type.
+        elif not bool(torch.isfinite(source.read(name).to(torch.float32)).all()):
             yield "non_finite", name
     for name in source.names():
         if name not in expected and not name.startswith(ignored):
@@ -315,30 +268,52 @@ def _rename_embedding(
         expected[other] = expected.pop(usual)
 
 
+def _untied_embeddings(source: TensorSource, prefix: str) -> Iterator[str]:
+    """T5's token embedding is stored under either name, or the same under both."""
+    usual, other = (prefix + name for name in _T5_EMBEDDINGS)
+    shapes = source.shape(usual), source.shape(other)
+    if None not in shapes and not (
+        shapes[0] == shapes[1] and torch.equal(source.read(usual), source.read(other))
+    ):
+        yield f"{other}: another table than {usual}"
+
+
 def inspect_checkpoint(folder: CheckpointFolder) -> CheckpointReport:
-    """Compare both files with what the config asks for; reads every tensor once."""
+    """Compare both files with what the config asks for; reads every tensor once.
+
+    The tokenizer files are read, too, and compared with each other and the text encoder's config.
+    """
     expected, text_expected = expected_tensors(folder.config, folder.text_config)
     text = folder.config.conditioning.text
     prefix = f"conditioner.conditioners.{text.id}.model."
-    _rename_embedding(expected, folder.source, prefix)
-    _rename_embedding(text_expected, folder.text_source, "")
-    faults: dict[str, list[str]] = {
-        "missing": [], "wrong_shape": [], "non_finite": [], "unexpected": []
-    }  # fmt: skip
-    ignored = (prefix + _T5_EMBEDDINGS[1],) if text.config.enable_grad else ()
-    for kind, line in _compare(folder.source, expected, ignored):
-        faults[kind].append(line)
-    if not text.config.enable_grad:
-        for kind, line in _compare(folder.text_source, text_expected, _T5_IGNORED):
-            faults[kind].append(f"text encoder {line}")
+    report = CheckpointReport()
 
-    parameters: dict[str, int] = {}
+    def compare(
+        source: TensorSource,
+        wanted: dict[str, tuple[int, ...]],
+        prefix: str,
+        ignored: tuple[str, ...],
+        title: str = "",
+    ) -> None:
+        _rename_embedding(wanted, source, prefix)
+        for kind, line in _compare(source, wanted, ignored):
+            getattr(report, kind).append(title + line)
+        report.unexpected.extend(title + line for line in _untied_embeddings(source, prefix))
+
+    if text.config.enable_grad:
+        compare(folder.source, expected, prefix, (prefix + _T5_EMBEDDINGS[1],))
+    else:
+        compare(folder.source, expected, prefix, ())
+        compare(folder.text_source, text_expected, "", _T5_IGNORED, "text encoder ")
+    report.tokenizer.extend(tokenizer_faults(folder.tokenizer_files(), folder.text_config))
     for name, shape in expected.items():
         part = next((part for prefix, part in _PARTS if name.startswith(prefix)), "other")
-        parameters[part] = parameters.get(part, 0) + torch.Size(shape).numel()
+        count = report.parameters.get(part, 0) + torch.Size(shape).numel()
+        report.parameters[part] = count
     if text_expected:
-        parameters["text_encoder"] = sum(torch.Size(s).numel() for s in text_expected.values())
-    return CheckpointReport(parameters=parameters, **faults)
+        total = sum(torch.Size(shape).numel() for shape in text_expected.values())
+        report.parameters["text_encoder"] = total
+    return report
 
 
 def require_sound(folder: CheckpointFolder) -> CheckpointReport:

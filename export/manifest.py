@@ -8,6 +8,7 @@ from importlib import metadata
 
 from arcmobile.export.checkpoint import CheckpointFolder
 from arcmobile.export.programs import FramePlan, audio_format, number_inputs
+from arcmobile.export.tokenizer_check import read_tokenizer_json
 from arcmobile.export.tokenizer_files import (
     sentencepiece_from_tokenizer_json,
     tokenizer_json_from_sentencepiece,
@@ -44,10 +45,7 @@ def tokenizer_json(folder: CheckpointFolder) -> str:
     """Text of the text encoder's ``tokenizer.json``, built from ``spiece.model`` if need be."""
     path = folder.tokenizer_files()[0]
     if path.suffix == ".json":
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise CheckpointError(f"{path}: not UTF-8 text; download it again") from None
+        return read_tokenizer_json(path)
     return tokenizer_json_from_sentencepiece(path)
 
 
@@ -123,6 +121,7 @@ def build_manifest(
         license_notice=license_notice(folder),
         recipe=recipe,
         backend=backend,
+        objective=folder.config.model.diffusion.diffusion_objective,
         audio=audio_format(folder.config),
         frame_counts=frames.counts,
         numbers=number_inputs(folder.config),

@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from arcmobile.export.model.config import ModelConfig, read_json
+from arcmobile.export.model.config import ModelConfig
+from arcmobile.export.model.config_file import read_json
 from arcmobile.runtime.errors import CheckpointError
 
 EXPECTED_FILE = "expected.npz"

@@ -12,6 +12,7 @@ import base64
 import binascii
 import io
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,13 +31,14 @@ from tokenizers import (
     processors,
 )
 
+from arcmobile.runtime import bounds
 from arcmobile.runtime.errors import CheckpointError
 
 EXTRA_IDS: Final = 100
 """T5's sentinel tokens, after the pieces."""
 
 _SPACE: Final = "▁"
-_MEND: Final = "give the spiece.model of a T5 encoder"
+_WAY_OUT: Final = "give the spiece.model of a T5 encoder"
 # The generated module declares its messages at run time, where type checkers cannot see them.
 _ModelProto: Final[Any] = vars(sentencepiece_model_pb2)["ModelProto"]
 _TrainerSpec: Final[Any] = vars(sentencepiece_model_pb2)["TrainerSpec"]
@@ -99,7 +101,7 @@ def tokenizer_json_from_sentencepiece(
     ``<unk>`` and ``</s>``.
     """
     name = "spiece.model" if isinstance(spiece, bytes) else os.fspath(spiece)
-    model = _read(spiece, name)
+    model = read_sentencepiece(spiece, name)
     pieces = [(piece.piece, piece.score) for piece in model.pieces]
     known = {piece for piece, _ in pieces}
     sentinels = [f"<extra_id_{n}>" for n in range(extra_ids - 1, -1, -1)]
@@ -170,17 +172,41 @@ def sentencepiece_from_tokenizer_json(text: str) -> bytes | None:
     return bytes(model.SerializeToString())
 
 
-def _read(spiece: bytes | str | os.PathLike[str], name: str) -> Any:
+def read_sentencepiece(spiece: bytes | str | os.PathLike[str], name: str = "") -> Any:
+    """The parsed ``spiece.model`` of a T5 encoder: a protobuf ``ModelProto``.
+
+    Args:
+        spiece: its bytes or its path.
+        name: what messages call it; "": its path.
+
+    Raises:
+        CheckpointError: the file is missing, too large, damaged, or not a unigram model with
+            ``<unk>`` and ``</s>``.
+    """
     model = _ModelProto()
+    name = name or ("spiece.model" if isinstance(spiece, bytes) else os.fspath(spiece))
     try:
-        model.ParseFromString(spiece if isinstance(spiece, bytes) else Path(spiece).read_bytes())
+        data = spiece if isinstance(spiece, bytes) else _bounded(Path(spiece))
+        model.ParseFromString(data)
     except OSError as error:
         raise CheckpointError(f"{name}: cannot be read ({error.strerror})") from error
     except DecodeError as error:
-        raise CheckpointError(f"{name}: not a SentencePiece model; fetch it again") from error
+        raise CheckpointError(f"{name}: not a SentencePiece model; {_WAY_OUT}") from error
     spec = model.trainer_spec
+    if not model.pieces:
+        raise CheckpointError(f"{name}: not a SentencePiece model (no pieces); {_WAY_OUT}")
     if spec.model_type != _TrainerSpec.UNIGRAM:
-        raise CheckpointError(f"{name}: not a unigram model; {_MEND}")
+        raise CheckpointError(f"{name}: not a unigram model; {_WAY_OUT}")
     if not (0 <= spec.unk_id < len(model.pieces) and 0 <= spec.eos_id < len(model.pieces)):
-        raise CheckpointError(f"{name}: has no <unk> or </s>; {_MEND}")
+        raise CheckpointError(f"{name}: has no <unk> or </s>; {_WAY_OUT}")
+    if not all(piece.piece and math.isfinite(piece.score) for piece in model.pieces):
+        raise CheckpointError(f"{name}: a piece is empty or its score not finite; {_WAY_OUT}")
     return model
+
+
+def _bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(bounds.TOKENIZER_BYTES + 1)
+    if len(data) > bounds.TOKENIZER_BYTES:
+        raise CheckpointError(f"{path}: larger than {bounds.TOKENIZER_BYTES} bytes; {_WAY_OUT}")
+    return data

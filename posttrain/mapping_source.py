@@ -19,5 +19,8 @@ class MappingSource:
     def shape(self, name: str) -> tuple[int, ...] | None:
         return tuple(self._tensors[name].shape) if name in self._tensors else None
 
+    def type_name(self, name: str) -> str:
+        return str(self._tensors[name].dtype).removeprefix("torch.")
+
     def read(self, name: str) -> Tensor:
         return self._tensors[name].detach().clone()

@@ -8,6 +8,8 @@ from pathlib import Path
 import adb_stand_in
 import pytest
 
+pytest_plugins = ("spoiled_checkpoints",)  # fixtures: copies of checkpoints
+
 # Nothing here is large enough for two; on a busy machine they would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -8,26 +8,49 @@ the one that was trained is worse than none.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch.nn import ModuleDict
 
-from arcmobile.runtime.errors import CheckpointError
+from arcmobile.export.model.config_file import read_json_object, refuse_unsupported, validated
+from arcmobile.runtime import bounds, tensors
+
+# Far above every model there is, and far below what would take minutes or gigabytes to refuse.
+_LAYERS: Final = 256
+_STAGES: Final = 16
+_LONGEST_PROMPT: Final = 2048  # tokens; the position bias grows with its square
+_LONGEST_LATENT: Final = 65536  # frames
+
+Width = Annotated[int, Field(ge=1, le=65536)]
+Width0 = Annotated[int, Field(ge=0, le=65536)]
+Layers = Annotated[int, Field(ge=1, le=_LAYERS)]
+Multiples = Annotated[tuple[Width, ...], Field(min_length=1, max_length=_STAGES)]
+Strides = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=_STAGES)
+]
+Channels = Annotated[int, Field(ge=1, le=bounds.CHANNELS)]
+LatentChannels = Annotated[int, Field(ge=1, le=bounds.LATENT_CHANNELS)]
+Number = Annotated[float, Field(ge=-1e9, le=1e9)]
+Epsilon = Annotated[float, Field(gt=0, le=1)]
+# Part of its tensors' names, and a name that a module may have.
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
+_TAKEN_IDS: Final = frozenset({*dir(ModuleDict()), tensors.INPUT_IDS, tensors.ATTENTION_MASK})
 
 
 class _Strict(BaseModel):
     """Arguments upstream passes as keywords: an unknown one is an error there too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Open(BaseModel):
     """Sections upstream reads with ``.get``: it ignores other keys, and so do we."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 # --- conditioning -----------------------------------------------------------------------------
@@ -35,34 +58,40 @@ class _Open(BaseModel):
 
 class T5ConditionerConfig(_Strict):
     t5_model_name: str = "t5-base"
-    max_length: int = Field(default=128, ge=1)
+    max_length: int = Field(default=128, ge=1, le=_LONGEST_PROMPT)
     enable_grad: bool = False  # true: the checkpoint itself holds the text encoder
     project_out: bool = False
-    output_dim: int | None = Field(default=None, ge=1)
+    output_dim: Width | None = None
 
 
 class NumberConditionerConfig(_Strict):
-    min_val: float = 0.0
-    max_val: float = 1.0
-    output_dim: int | None = Field(default=None, ge=1)
+    min_val: Number = 0.0
+    max_val: Number = 1.0
+    output_dim: Width | None = None
 
     @model_validator(mode="after")
     def _range(self) -> Self:
-        if not self.max_val > self.min_val:
+        if not np.float32(self.max_val) > np.float32(self.min_val):  # as programs compute
             raise ValueError("max_val must be greater than min_val")
         return self
 
 
 class T5ConditionerEntry(_Open):
-    id: str
+    id: Id
     type: Literal["t5"]
     config: T5ConditionerConfig
 
 
 class NumberConditionerEntry(_Open):
-    id: str = Field(pattern=r"^[^.]+$")  # part of its tensors' names
+    id: Id
     type: Literal["number"]
     config: NumberConditionerConfig
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.id in _TAKEN_IDS:
+            raise ValueError(f"id {self.id!r} is taken; choose another")
+        return self
 
 
 ConditionerEntry = Annotated[
@@ -71,8 +100,8 @@ ConditionerEntry = Annotated[
 
 
 class ConditioningConfig(_Open):
-    configs: tuple[ConditionerEntry, ...] = Field(min_length=1)
-    cond_dim: int = Field(ge=1)
+    configs: tuple[ConditionerEntry, ...] = Field(min_length=1, max_length=64)
+    cond_dim: Width
     default_keys: dict[str, str] = {}
     pre_encoded_keys: tuple[()] = ()
 
@@ -109,7 +138,7 @@ class AttentionConfig(_Strict):
 
 
 class FeedForwardConfig(_Strict):
-    mult: float = Field(default=4, gt=0)
+    mult: float = Field(default=4, gt=0, le=64)
     no_bias: bool = False
     glu: bool = True
     use_conv: Literal[False] = False
@@ -120,27 +149,27 @@ class NormConfig(_Strict):
     bias: bool = False  # `beta` is stored either way
     fix_scale: bool = False  # `gamma` is stored either way
     force_fp32: bool = False
-    eps: float = Field(default=1e-5, gt=0)
+    eps: Epsilon = 1e-5
 
 
 class DitConfig(_Strict):
-    io_channels: int = Field(default=32, ge=1)
-    patch_size: int = Field(default=1, ge=1)
-    embed_dim: int = Field(default=768, ge=1)
-    cond_token_dim: int = Field(default=0, ge=1)
+    io_channels: LatentChannels = 32
+    patch_size: Width = 1
+    embed_dim: Width = 768
+    cond_token_dim: int = Field(default=0, ge=1, le=65536)
     project_cond_tokens: bool = True
-    global_cond_dim: int = Field(default=0, ge=0)
+    global_cond_dim: Width0 = 0
     project_global_cond: bool = True
     input_concat_dim: Literal[0] = 0
     prepend_cond_dim: Literal[0] = 0
-    depth: int = Field(default=12, ge=1)
-    num_heads: int = Field(default=8, ge=1)
+    depth: Layers = 12
+    num_heads: Width = 8
     transformer_type: Literal["continuous_transformer"] = "continuous_transformer"
     global_cond_type: Literal["prepend", "adaLN"] = "prepend"
     timestep_cond_type: Literal["global", "input_concat"] = "global"
-    timestep_embed_dim: int | None = None
+    timestep_embed_dim: Width | None = None
     # continuous transformer
-    final_cross_attn_ix: int = Field(default=-1, ge=-1)
+    final_cross_attn_ix: int = Field(default=-1, ge=-1, le=_LAYERS)
     causal: Literal[False] = False
     rotary_pos_emb: bool = True
     zero_init_branch_outputs: bool = True  # initialisation only
@@ -148,7 +177,7 @@ class DitConfig(_Strict):
     use_sinusoidal_emb: Literal[False] = False
     use_abs_pos_emb: Literal[False] = False
     abs_pos_emb_max_length: int = 10000  # read by upstream only with use_abs_pos_emb
-    num_memory_tokens: int = Field(default=0, ge=0)
+    num_memory_tokens: int = Field(default=0, ge=0, le=4096)
     sliding_window: None = None
     # transformer block
     remove_norms: bool = False
@@ -250,10 +279,10 @@ class DiffusionConfig(_Open):
 
 
 class _OobleckConfig(_Strict):
-    channels: int = Field(default=128, ge=1)
-    latent_dim: int = Field(default=32, ge=1)
-    c_mults: tuple[int, ...] = (1, 2, 4, 8)
-    strides: tuple[int, ...] = (2, 4, 8, 8)
+    channels: Width = 128
+    latent_dim: Annotated[int, Field(ge=1, le=2 * bounds.LATENT_CHANNELS)] = 32
+    c_mults: Multiples = (1, 2, 4, 8)
+    strides: Strides = (2, 4, 8, 8)
     use_snake: bool = False
     antialias_activation: Literal[False] = False
 
@@ -261,6 +290,8 @@ class _OobleckConfig(_Strict):
     def _depth(self) -> Self:
         if len(self.strides) < len(self.c_mults):
             raise ValueError("fewer strides than c_mults")
+        if max(self.c_mults) * self.channels > bounds.LATENT_CHANNELS:
+            raise ValueError(f"channels times c_mults exceed {bounds.LATENT_CHANNELS}")
         return self
 
     @property
@@ -271,11 +302,11 @@ class _OobleckConfig(_Strict):
 
 
 class OobleckEncoderConfig(_OobleckConfig):
-    in_channels: int = Field(default=2, ge=1)
+    in_channels: Channels = 2
 
 
 class OobleckDecoderConfig(_OobleckConfig):
-    out_channels: int = Field(default=2, ge=1)
+    out_channels: Channels = 2
     use_nearest_upsample: bool = False
     final_tanh: bool = True
 
@@ -299,9 +330,9 @@ class AutoencoderConfig(_Open):
     encoder: OobleckEncoderSection
     decoder: OobleckDecoderSection
     bottleneck: BottleneckSection
-    latent_dim: int = Field(ge=1)
-    downsampling_ratio: int = Field(ge=1)
-    io_channels: int = Field(ge=1)
+    latent_dim: LatentChannels
+    downsampling_ratio: int = Field(ge=1, le=bounds.SAMPLES_PER_FRAME)
+    io_channels: Channels
     pretransform: None = None
 
     @model_validator(mode="after")
@@ -322,7 +353,7 @@ class AutoencoderConfig(_Open):
 class PretransformSection(_Open):
     type: Literal["autoencoder"]
     config: AutoencoderConfig
-    scale: float = Field(default=1.0, gt=0)
+    scale: float = Field(default=1.0, ge=1e-6, le=1e6)
     # How upstream executes it; here the recipe and the windowed decode decide that.
     model_half: bool = False
     iterate_batch: bool = False
@@ -333,16 +364,16 @@ class ModelSection(_Open):
     pretransform: PretransformSection
     conditioning: ConditioningConfig
     diffusion: DiffusionConfig
-    io_channels: int = Field(ge=1)
+    io_channels: LatentChannels
 
 
 class ModelConfig(_Open):
     """The whole of ``model_config.json``."""
 
     model_type: Literal["diffusion_cond"]
-    sample_size: int = Field(ge=1)  # samples
-    sample_rate: int = Field(ge=1)  # Hz
-    audio_channels: int = Field(default=2, ge=1)
+    sample_size: int = Field(ge=1, le=bounds.SAMPLES)  # samples
+    sample_rate: int = Field(ge=1, le=bounds.SAMPLE_RATE)  # Hz
+    audio_channels: Channels = 2
     model: ModelSection
 
     @model_validator(mode="after")
@@ -367,6 +398,10 @@ class ModelConfig(_Open):
             raise ValueError("io_channels of model, DiT and autoencoder differ")
         if self.max_frames < 1:
             raise ValueError("sample_size is less than one latent frame")
+        if self.max_frames > _LONGEST_LATENT:
+            raise ValueError(
+                f"sample_size is {self.max_frames} latent frames, more than {_LONGEST_LATENT}"
+            )
         return self
 
     @property
@@ -403,20 +438,30 @@ class T5Config(_Open):
     """Text encoder sizes, from transformers' ``config.json`` and with its defaults."""
 
     model_type: Literal["t5"] = "t5"
-    vocab_size: int = Field(default=32128, ge=1)
-    d_model: int = Field(default=512, ge=1)
-    d_kv: int = Field(default=64, ge=1)
-    d_ff: int = Field(default=2048, ge=1)
-    num_layers: int = Field(default=6, ge=1)
-    num_heads: int = Field(default=8, ge=1)
-    relative_attention_num_buckets: int = 32
-    relative_attention_max_distance: int = 128
-    layer_norm_epsilon: float = 1e-6
-    pad_token_id: int = 0
-    eos_token_id: int = 1
+    vocab_size: int = Field(default=32128, ge=1, le=1 << 24)
+    d_model: Width = 512
+    d_kv: Width = 64
+    d_ff: int = Field(default=2048, ge=1, le=1 << 20)
+    num_layers: Layers = 6
+    num_heads: int = Field(default=8, ge=1, le=1024)
+    relative_attention_num_buckets: int = Field(default=32, ge=4, le=4096)
+    relative_attention_max_distance: int = Field(default=128, ge=2, le=1 << 24)
+    layer_norm_epsilon: Epsilon = 1e-6
+    pad_token_id: int = Field(default=0, ge=0)
+    eos_token_id: int = Field(default=1, ge=0)
     feed_forward_proj: Literal["relu", "gelu", "silu", "gated-gelu", "gated-relu", "gated-silu"] = (
         "relu"
     )
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        exact = self.relative_attention_num_buckets // 4
+        if self.relative_attention_max_distance <= exact:
+            raise ValueError(f"relative_attention_max_distance must be above {exact}")
+        for name in ("pad_token_id", "eos_token_id"):
+            if getattr(self, name) >= self.vocab_size:
+                raise ValueError(f"{name} is {getattr(self, name)}, not below vocab_size")
+        return self
 
     @property
     def gated(self) -> bool:
@@ -431,48 +476,6 @@ class T5Config(_Open):
         return "relu" if name == "relu" else "gelu" if name == "gelu" else "silu"
 
 
-def _explain(error: ValidationError) -> str:
-    """One line per validation error: where in the file, and what is wrong there."""
-    lines = []
-    for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"]) or "the whole file"
-        if item["type"] == "extra_forbidden":
-            text = "is not a key this toolkit knows"
-        elif item["type"] == "literal_error":
-            text = f"is {item['input']!r}, supported: {item['ctx']['expected']}"
-        elif item["type"] in ("none_required", "too_long"):
-            text = f"is {item['input']!r}, which is not supported"
-        elif item["type"] == "union_tag_invalid":
-            text = f"has type {item['ctx']['tag']!r}, supported: {item['ctx']['expected_tags']}"
-        elif item["type"] == "missing":
-            text = "is missing"
-        else:
-            text = item["msg"].removeprefix("Value error, ")
-        line = f"{place} {text}" if item["loc"] else text
-        if line not in lines:
-            lines.append(line)
-    return "; ".join(lines)
-
-
-def read_json(path: Path) -> Any:
-    """Parse a JSON file of a checkpoint; :class:`CheckpointError` if missing or malformed."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: missing; a checkpoint folder needs it") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); download it again") from None
-
-
-def _diagnose_family(raw: Any) -> str | None:
-    """Name the part that makes a config another model family, if it is one."""
-    if not isinstance(raw, dict):
-        return "not a JSON object"
-    if raw.get("model_type") != "diffusion_cond":
-        return f"model_type is {raw.get('model_type')!r}, supported: 'diffusion_cond'"
-    return None
-
-
 def load_model_config(path: Path) -> ModelConfig:
     """Read ``model_config.json``.
 
@@ -480,18 +483,11 @@ def load_model_config(path: Path) -> ModelConfig:
         CheckpointError: missing file, malformed JSON, another model family, or a key or value
             this toolkit does not implement; the message names each.
     """
-    raw = read_json(path)
-    if (family := _diagnose_family(raw)) is not None:
-        raise CheckpointError(f"{path}: {family}; this is not a Stable Audio Open Small config")
-    try:
-        return ModelConfig.model_validate(raw)
-    except ValidationError as error:
-        raise CheckpointError(f"{path}: unsupported config: {_explain(error)}") from None
+    raw = read_json_object(path)
+    refuse_unsupported(path, raw)
+    return validated(ModelConfig, path, raw, "unsupported config")
 
 
 def load_t5_config(path: Path) -> T5Config:
     """Read the text encoder's ``config.json``; raises :class:`CheckpointError` like the above."""
-    try:
-        return T5Config.model_validate(read_json(path))
-    except ValidationError as error:
-        raise CheckpointError(f"{path}: unsupported text encoder: {_explain(error)}") from None
+    return validated(T5Config, path, read_json_object(path), "unsupported text encoder")

@@ -10,10 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor, nn
+
+FLOAT_TYPES: Final = frozenset(
+    {"float16", "bfloat16", "float32", "float64"}
+    | {f"float8_{kind}" for kind in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")}
+)
+"""Types that hold one value per element. All others need a scale or hold several: a weight in int8
+without its scale is some hundred times too large."""
 
 
 class TensorSource(Protocol):
@@ -23,6 +30,9 @@ class TensorSource(Protocol):
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Shape of a tensor, or None if there is none of that name."""
+
+    def type_name(self, name: str) -> str:
+        """Its type as PyTorch names it, such as ``float16``; only for names that have a shape."""
 
     def read(self, name: str) -> Tensor:
         """The tensor; only called for names that have a shape."""
@@ -37,6 +47,9 @@ class ShapeOnlySource:
     def shape(self, name: str) -> tuple[int, ...] | None:
         return None
 
+    def type_name(self, name: str) -> str:
+        raise KeyError(name)
+
     def read(self, name: str) -> Tensor:
         raise KeyError(name)
 
@@ -48,10 +61,11 @@ class Ledger:
     requested: dict[str, tuple[int, ...]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     wrong_shape: list[str] = field(default_factory=list)
+    wrong_type: list[str] = field(default_factory=list)
     non_finite: list[str] = field(default_factory=list)
 
     def clean(self) -> bool:
-        return not (self.missing or self.wrong_shape or self.non_finite)
+        return not (self.missing or self.wrong_shape or self.wrong_type or self.non_finite)
 
 
 class Weights:
@@ -82,6 +96,8 @@ class Weights:
             self.ledger.missing.append(full)
         elif found != shape:
             self.ledger.wrong_shape.append(f"{full}: {list(found)} instead of {list(shape)}")
+        elif (kind := self._source.type_name(full)) not in FLOAT_TYPES:
+            self.ledger.wrong_type.append(f"{full}: {kind}")
         else:
             tensor = self._source.read(full).to(torch.float32)
             if not bool(torch.isfinite(tensor).all()):

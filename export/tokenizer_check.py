@@ -1,0 +1,153 @@
+"""Whether the tokenizer files of a text encoder are sound, agree, and fit its embedding.
+
+A bundle holds both files: Python reads ``tokenizer.json``, the native runner ``spiece.model``. A
+broken or foreign one would be found on the device, or never: other ids are another prompt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import sentencepiece
+
+from arcmobile.export.messages import shown_name
+from arcmobile.export.model.config import T5Config
+from arcmobile.export.tokenizer_files import read_sentencepiece, tokenizer_json_from_sentencepiece
+from arcmobile.runtime import bounds
+from arcmobile.runtime.errors import CheckpointError
+from arcmobile.runtime.tokenizer import PromptTokenizer
+from arcmobile.runtime.tokenizer_file import check_tokenizer_file
+
+# Words, digits, punctuation, case, accents, other scripts, spaces: what prompts are made of.
+_PROBES: Final = (
+    "warm analog synth pad with soft rain, 90 BPM",
+    "A dog barks twice; footsteps on gravel (left), 3.5 seconds.",
+    "LO-FI hip-hop beat — drums & bass, 120bpm!",
+    "café Ångström naïve façade",
+    "  two  spaces and a tab\tinside ",
+    "don't stop: “quotes”, 'single' and #hash/slash",
+    "",
+)
+_LENGTH: Final = 128
+_SCORE_TOLERANCE: Final = 1e-3
+
+
+def tokenizer_faults(files: list[Path], config: T5Config) -> Iterator[str]:
+    """One line for each fault of the tokenizer files of a text encoder.
+
+    Args:
+        files: those of ``tokenizer.json`` and ``spiece.model`` that there are.
+        config: the text encoder's.
+    """
+    texts: dict[str, str] = {}
+    for path in files:
+        try:
+            if path.suffix == ".json":
+                text = read_tokenizer_json(path)
+            else:
+                with _library_errors(path, "a SentencePiece model"):
+                    text = tokenizer_json_from_sentencepiece(path)
+                    # As the native runner does.
+                    sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+            yield from _single_faults(path, text, config)
+            texts[path.name] = text
+        except CheckpointError as error:
+            yield str(error).removeprefix(f"{path.parent}/")
+    if len(texts) == len(files) == 2:
+        yield from _differences(files, texts, config)
+
+
+def read_tokenizer_json(path: Path) -> str:
+    """Text of a ``tokenizer.json``.
+
+    Raises:
+        CheckpointError: it is too large, or not UTF-8.
+    """
+    if path.stat().st_size > bounds.TOKENIZER_BYTES:
+        raise CheckpointError(
+            f"{path}: larger than {bounds.TOKENIZER_BYTES} bytes; give that of a T5 encoder"
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{path}: not UTF-8 text; download it again") from None
+
+
+@contextmanager
+def _library_errors(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a tokenizer library raises about a file into one line."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # they raise nothing narrower
+        raise CheckpointError(f"{path}: not {what} ({error}); download it again") from error
+
+
+def _prompt_tokenizer(path: Path, text: str, config: T5Config) -> PromptTokenizer:
+    with _library_errors(path, "a tokenizer"):
+        return PromptTokenizer(
+            text, max_length=_LENGTH, pad_id=config.pad_token_id, eos_id=config.eos_token_id
+        )
+
+
+def _single_faults(path: Path, text: str, config: T5Config) -> Iterator[str]:
+    """Faults of one file against the text encoder's config."""
+    tokenizer = _prompt_tokenizer(path, text, config)
+    if (size := check_tokenizer_file(text)) > config.vocab_size:
+        yield (
+            f"{path.name} has {size} ids, the embedding {config.vocab_size} rows; "
+            "give the tokenizer of this text encoder"
+        )
+    for probe in _PROBES:
+        with _library_errors(path, "a tokenizer"):
+            ids = _tokens(tokenizer, probe)
+        if not ids or ids[-1] != config.eos_token_id:
+            yield (
+                f"{path.name} does not end {probe!r} with eos_token_id {config.eos_token_id}; "
+                "give the tokenizer of a T5 encoder"
+            )
+            return
+
+
+def _tokens(tokenizer: PromptTokenizer, prompt: str) -> list[int]:
+    tokens = tokenizer(prompt)
+    return [int(one) for one in tokens.input_ids[0, : min(tokens.count, _LENGTH)]]
+
+
+def _differences(files: list[Path], texts: dict[str, str], config: T5Config) -> Iterator[str]:
+    """The first point in which ``tokenizer.json`` and ``spiece.model`` differ."""
+    given, spiece = (json.loads(texts[path.name])["model"] for path in files)
+    # Sentinels stand behind the pieces, in either file or in both.
+    pieces = len(read_sentencepiece(files[1]).pieces)
+    pairs = zip(given["vocab"][:pieces], spiece["vocab"][:pieces], strict=False)
+    for index, (one, other) in enumerate(pairs):
+        if not _same_piece(one, other):
+            yield (
+                f"{files[0].name} and {files[1].name} differ: id {index} is "
+                f"{shown_name(str(one[0]))} ({one[1]:g}) and {shown_name(str(other[0]))} "
+                f"({other[1]:g}); give both from one text encoder"
+            )
+            return
+    if len(given["vocab"]) < pieces:
+        yield (
+            f"{files[0].name} has {len(given['vocab'])} pieces, {files[1].name} {pieces}; "
+            "give both from one text encoder"
+        )
+        return
+    first, second = (_prompt_tokenizer(path, texts[path.name], config) for path in files)
+    for probe in _PROBES:
+        if _tokens(first, probe) != _tokens(second, probe):
+            yield (
+                f"{files[0].name} and {files[1].name} give other ids for {probe!r}; "
+                "give both from one text encoder"
+            )
+            return
+
+
+def _same_piece(one: list[Any], other: list[Any]) -> bool:
+    return one[0] == other[0] and abs(one[1] - other[1]) <= _SCORE_TOLERANCE
