@@ -58,7 +58,7 @@ format: $(INSTALLED_DEV) ## Put the code into the project's style
 	@$(BIN)/ruff format .
 
 bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generate (about 20 minutes)
-	@$(ARCMOBILE) bench fullsize --out out/full-size
+	@$(ARCMOBILE) bench fullsize --out out/full-size --overwrite
 
 ##@ Set up and tear down
 

@@ -17,9 +17,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from arcmobile.bench.emulated_cpu import DEFAULT_CPU
 from arcmobile.bench.fullsize import PRESET, ProcessFigures, describe_machine, run_process
 from arcmobile.bench.measure import DEFAULT_PROMPT
+from arcmobile.bench.records import read_record
 from arcmobile.bench.result import BenchResult
 from arcmobile.bench.runner_stats import PythonStats
 from arcmobile.bench.targets.base import RunRequest, TargetOptions
@@ -28,9 +31,10 @@ from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle
 from arcmobile.runtime.engine import available_cpus
 from arcmobile.runtime.request import longest_seconds
 from arcmobile.runtime.tensors import DECODER, DIT
-from arcmobile.runtime.whole_output import write_whole_text
+from arcmobile.runtime.whole_output import check_file, write_whole_text
 
 RESULT_VERSION: Final = 2
+RESULTS: Final = "baseline.json"
 _SEED: Final = 1
 
 Report = Callable[[str], None]
@@ -106,6 +110,7 @@ def run_baseline(
     repeats: int = 5,
     contenders: Sequence[Contender] = CONTENDERS,
     instructions: bool = False,
+    overwrite: bool = False,
     report: Report = lambda line: None,
 ) -> BaselineResult:
     """Exports what is not there yet, then runs the contenders in turns.
@@ -117,6 +122,7 @@ def run_baseline(
     Raises:
         ArcMobileError: an export or a run failed.
     """
+    check_file(out / RESULTS, overwrite=overwrite, option="--out")
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / preset
     if not (checkpoint / "model_config.json").is_file():
@@ -147,9 +153,7 @@ def run_baseline(
     result.snr_db = _snr(out, checkpoint, report)
     result.instructions = _instructions(out, checkpoint, result, report, run=instructions)
     result.gpu_seconds = _gpu_seconds(out, checkpoint, report)
-    write_whole_text(
-        out / "baseline.json", json.dumps(result.to_json(), indent=1) + "\n", overwrite=True
-    )
+    write_whole_text(out / RESULTS, json.dumps(result.to_json(), indent=1) + "\n", overwrite=True)
     return result
 
 
@@ -170,7 +174,12 @@ def _bundle(
         done = run_process([*words, "--out", str(folder)], out / f"{folder.name}-export.log")
         write_whole_text(note, json.dumps(vars(done)) + "\n", overwrite=True)
     if note.is_file():
-        result.exports[one.name] = ProcessFigures(**json.loads(note.read_text(encoding="utf-8")))
+        result.exports[one.name] = read_record(
+            note,
+            TypeAdapter(ProcessFigures),
+            what="the figures of an export",
+            way_out="remove it and the bundle beside it",
+        )
     return Bundle.open(folder)
 
 
@@ -179,7 +188,7 @@ def _snr(out: Path, checkpoint: Path, report: Report) -> dict[str, float]:
     report("quality of the recipe against float32")
     folder = out / "quality"
     words = ["quant", "report", str(checkpoint), "--recipes", EXECUTORCH.recipe]
-    words += ["--no-sensitivity", "--out", str(folder)]
+    words += ["--no-sensitivity", "--out", str(folder), "--overwrite"]
     run_process(words, out / "quality.log")
     text = (folder / "report.json").read_text(encoding="utf-8")
     measured = json.loads(text)["recipes"][EXECUTORCH.recipe]

@@ -22,8 +22,10 @@ from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.engine import ENGINES, available_cpus
 from arcmobile.runtime.errors import ArcMobileError, OutputError
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, stage_of
+from arcmobile.runtime.whole_output import check_file, write_whole_text
 
 RESULT_VERSION = 1
+RESULTS = "full-size.json"
 PRESET = "sao-small"
 PROMPT = "warm analog synth pad, soft rain in the background"
 _GENERATION_SEED = 1
@@ -115,6 +117,7 @@ def run_full_size(
     recipe: str = "mobile",
     preset: str = PRESET,
     keep: bool = False,
+    overwrite: bool = False,
     report: Report = lambda line: None,
 ) -> FullSizeResult:
     """Export the random checkpoint of ``preset`` for each backend, generate its whole duration.
@@ -123,12 +126,16 @@ def run_full_size(
     ``keep``; results are written to ``out/full-size.json`` after every backend.
 
     Raises:
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written, or holds results that may not be replaced.
     """
+    file = out / RESULTS
+    check_file(file, overwrite=overwrite, option="--out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"--out {out}: cannot be written ({error.strerror})") from error
+        raise OutputError(
+            f"--out {out}: cannot be written ({error.strerror}); choose another folder"
+        ) from error
     checkpoint = out / preset
     if not (checkpoint / "model_config.json").is_file():
         report(f"making the random {preset} checkpoint")
@@ -141,9 +148,8 @@ def run_full_size(
             result.backends[backend] = figures
         except ArcMobileError as error:
             result.failures[backend] = str(error)
-        (out / "full-size.json").write_text(
-            json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
+        write_whole_text(file, text, overwrite=True, option="--out")
     return result
 
 

@@ -45,6 +45,9 @@ def fullsize(
     ] = None,
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="Recipe to export.")] = "mobile",
     keep: Annotated[bool, typer.Option("--keep", help="Keep the bundles.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are there.")
+    ] = False,
 ) -> None:
     """Export a random full-size checkpoint for every backend and generate its whole duration.
 
@@ -58,7 +61,9 @@ def fullsize(
 
     names = [name.strip() for name in backends.split(",")] if backends else []
     with StepLog(plain_console(stderr=True)) as log:
-        result = run_full_size(out, backends=names, recipe=recipe, keep=keep, report=log)
+        result = run_full_size(
+            out, backends=names, recipe=recipe, keep=keep, overwrite=overwrite, report=log
+        )
     machine = result.machine
     typer.echo(f"{machine['cpu']}, {machine['cores']} threads, recipe {result.recipe}")
     typer.echo(markdown_table(result))

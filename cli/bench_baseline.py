@@ -21,6 +21,9 @@ def baseline(
         int | None, typer.Option(min=1, help="Threads. Default: all CPUs.", show_default=False)
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Turns that count.")] = 5,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are there.")
+    ] = False,
     preset: Annotated[
         str, typer.Option(help="Random checkpoint: sao-small or tiny.")
     ] = "sao-small",
@@ -51,6 +54,7 @@ def baseline(
             threads=threads,
             repeats=repeats,
             instructions=instructions,
+            overwrite=overwrite,
             report=log,
         )
     console = plain_console()

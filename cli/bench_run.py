@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from arcmobile.cli.consoles import plain_console
-from arcmobile.runtime.errors import InputError
+from arcmobile.runtime.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from arcmobile.bench.measure import Cooling, Report
@@ -180,17 +180,28 @@ def run(
     )
     cooling = _cooling(cool_to, no_cool=no_cool, phone=machine.is_phone)
 
+    def write(measured: BenchResult) -> Path:
+        """Where the result is: not at --out if that has become impossible meanwhile."""
+        path = out or _default_path(measured)
+        try:
+            measured.write(path, overwrite=overwrite)
+        except OutputError:
+            if out is None:
+                raise
+            path = _default_path(measured)
+            measured.write(path)
+            console.print(f"note: the result is in {path}")
+            raise
+        return path
+
     def keep(part: BenchResult) -> None:
-        path = out or _default_path(part)
-        part.write(path, overwrite=overwrite)
-        console.print(f"note: what was measured so far is kept: {path}")
+        console.print(f"note: what was measured so far is kept: {write(part)}")
 
     with _progress(console) as report:
         result = measure(
             machine, opened, request, protocol, cooling=cooling, report=report, keep=keep
         )
-    path = out or _default_path(result)
-    result.write(path, overwrite=overwrite)
+    path = write(result)
     table_console = plain_console()
     for table in measurement_tables(result):
         table_console.print(table)
@@ -225,7 +236,10 @@ def _default_path(result: BenchResult) -> Path:
     parts = (result.bundle.name, result.environment.target, result.environment.device)
     name = "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-") for part in parts)
     date = re.sub(r"[-:]|\+.*", "", result.created)
-    return Path("out") / "bench" / f"{name}-{date}.json"
+    folder, stem, count = Path("out") / "bench", f"{name}-{date}", 1
+    while (path := folder / f"{stem}{f'-{count}' if count > 1 else ''}.json").exists():
+        count += 1
+    return path
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from arcmobile.cli.consoles import plain_console
 from arcmobile.cli.export import StepLog
-from arcmobile.runtime.errors import InputError, OutputError
+from arcmobile.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from arcmobile.posttrain.judgement.evaluation import RowResult
@@ -75,6 +75,9 @@ def evaluate(
     threads: Annotated[
         int | None, typer.Option(help="Threads of bundles' engines. Default: all CPUs.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results of another evaluation.")
+    ] = False,
 ) -> None:
     """Judge models on captions that no training has seen.
 
@@ -90,15 +93,18 @@ def evaluate(
     bundles = bundle or []
     if checkpoint is None and base is None and not bundles:
         raise InputError("nothing to judge: give --checkpoint, --base or --bundle")
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"--out {out}: is a file; name a folder")
 
     from arcmobile.posttrain.judgement.evaluation import Evaluation
     from arcmobile.posttrain.judgement.held_out_prompts import held_out_prompts
     from arcmobile.posttrain.judgement.models import EvaluatedModels
-    from arcmobile.posttrain.judgement.report import write_report, write_results
+    from arcmobile.posttrain.judgement.report import (
+        check_report_folder,
+        write_report,
+        write_results,
+    )
     from arcmobile.posttrain.judgement.sound_classifier import load_classifier
 
+    check_report_folder(out, overwrite=overwrite)
     models = EvaluatedModels.open(
         checkpoint=checkpoint,
         base=base,

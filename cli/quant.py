@@ -34,6 +34,9 @@ def report(
     backend: Annotated[
         str, typer.Option(help="Whose form of the networks: executorch, onnx or litert.")
     ] = "executorch",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a report that is there.")
+    ] = False,
     sensitivity: Annotated[
         bool, typer.Option(help="Rank the layers; minutes at full size, one forward each.")
     ] = True,
@@ -46,9 +49,11 @@ def report(
     """
     from arcmobile.cli.export import StepLog
     from arcmobile.export.checkpoint import CheckpointFolder
-    from arcmobile.quant.report import markdown, measure, write_report
+    from arcmobile.quant.report import check_report, markdown, measure, model_name, write_report
 
     folder = CheckpointFolder.open(checkpoint, text_encoder)
+    destination = out or Path("out") / f"quant-{model_name(folder)}"
+    check_report(destination, overwrite=overwrite)
     names = [name.strip() for name in recipes.split(",")] if recipes else []
     with StepLog(plain_console(stderr=True), keep=False) as log:
         measured = measure(
@@ -60,7 +65,7 @@ def report(
             backend=backend,
             report=log,
         )
-    folder_out = write_report(measured, out or Path("out") / f"quant-{measured.model}")
+    folder_out = write_report(measured, destination, overwrite=overwrite)
     console = plain_console()
     console.print(Markdown(markdown(measured)))
     console.print(f"Report: {folder_out}/report.md")

@@ -83,7 +83,7 @@ class SpectralCode:
         """None where the folder has none. Raises CheckpointError for a damaged one."""
         if not (folder / CODE).is_file():
             return None
-        tensors, header = read_tensors(folder / CODE)
+        tensors, header = read_tensors(folder / CODE, way_out="train the autoencoder anew")
         try:
             return cls(**tensors, gain=float(header["gain"]), hop=int(header["hop"]))
         except (KeyError, TypeError, ValueError) as error:

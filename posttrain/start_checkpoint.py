@@ -10,12 +10,12 @@ which may go on being trained after the DiT as long as its latents stay what the
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from arcmobile.export.checkpoint import (
@@ -28,7 +28,9 @@ from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.posttrain.checkpoint_folder import write_checkpoint, write_parts
 from arcmobile.posttrain.trainable_networks import initial_tensors
 from arcmobile.posttrain.trained_autoencoder import read_autoencoder
+from arcmobile.runtime.bounds import MANIFEST_BYTES, MANIFEST_DEPTH
 from arcmobile.runtime.errors import CheckpointError
+from arcmobile.runtime.strict_json import parse_json
 from arcmobile.runtime.whole_output import whole_folder
 
 
@@ -56,11 +58,15 @@ def write_start(
     pretransform["config"] = trained.config.model_dump(mode="json")
     pretransform["scale"] = trained.scale
     try:
-        text_config = json.loads((text_folder / "config.json").read_text(encoding="utf-8"))
+        text_config = parse_json(
+            (text_folder / "config.json").read_bytes(),
+            most_bytes=MANIFEST_BYTES,
+            most_levels=MANIFEST_DEPTH,
+        )
         config = ModelConfig.model_validate(content)
         started, _ = initial_tensors(config, T5Config.model_validate(text_config), seed)
         text_tensors = load_file(text_folder / TEXT_FILES[0])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(
             f"{text_folder}: no text encoder that fits {autoencoder} ({error}); train one"
         ) from error

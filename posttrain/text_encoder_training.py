@@ -32,6 +32,7 @@ from arcmobile.posttrain.trainable_networks import TRAINING
 from arcmobile.posttrain.training_settings import TextSettings
 from arcmobile.posttrain.training_state import adam_tensors, restore_adam, scoped, unscoped
 from arcmobile.runtime.errors import CheckpointError
+from arcmobile.runtime.tokenizer_file import check_tokenizer_file
 
 MAX_TOKENS = 64
 """Prompts are cut off there, as the pipeline does."""
@@ -44,12 +45,17 @@ _JUDGED_BATCH = 256
 
 
 class CaptionTokenizer:
-    """Token ids of many captions at once, as :class:`arcmobile.runtime.tokenizer` gives one's."""
+    """Token ids of many captions at once, as :class:`arcmobile.runtime.tokenizer` gives one's.
+
+    Attributes: ``pieces``, the number of token ids.
+    """
 
     def __init__(self, tokenizer_json: Path, pad_id: int, eos_id: int):
         """Raises CheckpointError for a file that is no tokenizer."""
         try:
-            self._tokenizer = Tokenizer.from_str(tokenizer_json.read_text(encoding="utf-8"))
+            text = tokenizer_json.read_text(encoding="utf-8")
+            self.pieces = check_tokenizer_file(text)
+            self._tokenizer = Tokenizer.from_str(text)
         except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
             raise CheckpointError(f"{tokenizer_json}: not a tokenizer ({error})") from None
         self._pad_id, self._eos_id = pad_id, eos_id

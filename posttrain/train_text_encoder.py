@@ -67,6 +67,13 @@ def new_trainer(folder: Path, settings: TextSettings) -> TextEncoderTrainer:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / _CONFIG}: no text encoder's ({error})") from None
     tokenizer = CaptionTokenizer(folder / _TOKENIZER, config.pad_token_id, config.eos_token_id)
+    if not 0 <= max(config.pad_token_id, config.eos_token_id) < tokenizer.pieces:
+        raise CheckpointError(f"{folder / _CONFIG}: pad or eos is not in {_TOKENIZER}")
+    if tokenizer.pieces > config.vocab_size:
+        raise CheckpointError(
+            f"{folder / _TOKENIZER}: has {tokenizer.pieces} ids, {_CONFIG} says "
+            f"{config.vocab_size}; remove the folder"
+        )
     return TextEncoderTrainer(config, tokenizer, settings)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,9 @@ from arcmobile.export.model.config import AutoencoderConfig
 from arcmobile.posttrain.stereo_from_mono import stereo_config, stereo_tensors
 from arcmobile.posttrain.train_autoencoder import SUMMARY, TENSORS
 from arcmobile.posttrain.training_state import read_tensors
+from arcmobile.runtime.bounds import MANIFEST_BYTES, MANIFEST_DEPTH
 from arcmobile.runtime.errors import CheckpointError
+from arcmobile.runtime.strict_json import parse_json
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,15 @@ class TrainedAutoencoder:
 
 def read_autoencoder(folder: Path) -> TrainedAutoencoder:
     """One of one channel comes as two side by side. Raises CheckpointError."""
-    tensors, _ = read_tensors(folder / TENSORS)
+    tensors, _ = read_tensors(folder / TENSORS, way_out="train the autoencoder")
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = parse_json(
+            (folder / SUMMARY).read_bytes(), most_bytes=MANIFEST_BYTES, most_levels=MANIFEST_DEPTH
+        )
         config = AutoencoderConfig.model_validate(summary["config"])
         scale = float(summary["latents"]["scale"])
+        if scale <= 0:
+            raise ValueError(f"scale {scale:g}")
         if config.io_channels == 1:
             config, tensors = stereo_config(config), stereo_tensors(config, tensors)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -11,11 +11,11 @@ from typing import Any
 from arcmobile.export.backends import get_backend
 from arcmobile.export.checkpoint import CheckpointFolder
 from arcmobile.export.programs import plan_frames
-from arcmobile.export.staging import staged_folder
 from arcmobile.quant.measure import MEASURED, Networks, RecipeMeasure, measure_recipe
 from arcmobile.quant.plots import plot_recipes, plot_sensitivity, plot_trajectories
 from arcmobile.quant.recipes import RECIPES, get_recipe
 from arcmobile.quant.sensitivity import LayerSensitivity, rank_layers
+from arcmobile.runtime.whole_output import check_folder, whole_folder
 
 REPORT_VERSION = 1
 _REPORT_FILE = "report.json"
@@ -79,8 +79,12 @@ def measure(
         if sensitivity
         else []
     )
-    name = folder.path.resolve().name
-    return QuantizationReport(name, backend, count, steps, measures, ranking)
+    return QuantizationReport(model_name(folder), backend, count, steps, measures, ranking)
+
+
+def model_name(folder: CheckpointFolder) -> str:
+    """What a checkpoint is called in reports: its folder's name."""
+    return folder.path.resolve().name
 
 
 def worth_keeping(ranking: Sequence[LayerSensitivity]) -> list[LayerSensitivity]:
@@ -159,13 +163,20 @@ def markdown(report: QuantizationReport) -> str:
     return "\n".join(lines)
 
 
-def write_report(report: QuantizationReport, destination: Path) -> Path:
+def check_report(destination: Path, *, overwrite: bool) -> None:
+    """Raises OutputError where a report cannot be written; worth it before measuring."""
+    check_folder(destination, replaceable=_REPORT_FILE, overwrite=overwrite, option="--out")
+
+
+def write_report(report: QuantizationReport, destination: Path, *, overwrite: bool = False) -> Path:
     """Write ``report.json``, ``report.md`` and the plots; the folder appears complete.
 
     Raises:
-        OutputError: the folder exists and is not a report's, or cannot be written.
+        OutputError: the folder exists and may not be replaced, or cannot be written.
     """
-    with staged_folder(destination, replaceable=_REPORT_FILE) as folder:
+    with whole_folder(
+        destination, replaceable=_REPORT_FILE, overwrite=overwrite, option="--out"
+    ) as folder:
         text = json.dumps(report.to_json(), indent=2, allow_nan=False)
         (folder / _REPORT_FILE).write_text(text + "\n", encoding="utf-8")
         (folder / "report.md").write_text(markdown(report), encoding="utf-8")

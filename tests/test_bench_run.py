@@ -20,11 +20,12 @@ import pytest
 import stand_ins
 from typer.testing import CliRunner, Result
 
-from arcmobile.bench.measure import Cooling, Protocol, measure
+from arcmobile.bench.measure import Cooling, Progress, Protocol, measure
 from arcmobile.bench.result import BenchResult
 from arcmobile.bench.runner_stats import parse_native, parse_python
 from arcmobile.bench.targets.adb import AdbTarget
 from arcmobile.bench.targets.base import TargetOptions
+from arcmobile.bench.targets.host import HostTarget
 from arcmobile.cli.main import app
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.errors import InputError, TargetError
@@ -93,6 +94,43 @@ def test_default_result_file(
     (written,) = (tmp_path / "out" / "bench").iterdir()
     assert re.fullmatch(r"tiny-host-[\w.-]+-\d{8}T\d{6}\.json", written.name)
     assert not any(path.name.startswith("arcmobile-") for path in tmp_path.iterdir())
+
+
+def test_a_result_is_replaced_only_when_asked(bundle: Path, native: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = ("--bundle", bundle, "--native", native, "--repeats", 1, "--warmup", 0, "--out", out)
+    assert bench_run(*options).exit_code == 0
+    first = out.read_bytes()
+    result = bench_run(*options)
+    assert (result.exit_code, out.read_bytes()) == (2, first)
+    assert "exists already; choose another name or add --overwrite" in result.stderr
+    assert bench_run(*options, "--seed", 5, "--overwrite").exit_code == 0
+    assert BenchResult.read(out).request.seed == 5
+
+
+@pytest.mark.parametrize("end", [TargetError("the board went away"), KeyboardInterrupt()])
+def test_what_was_measured_before_the_end_is_kept(
+    bundle: Path, native: Path, end: BaseException
+) -> None:
+    kept: list[BenchResult] = []
+
+    def report(progress: Progress) -> None:
+        if progress.done == 8:
+            raise end
+
+    protocol = Protocol(threads=(1, 2), warmups=1, repeats=3, cold_runs=1)
+    with pytest.raises(type(end)):
+        measure(
+            HostTarget(TargetOptions(native=native)), Bundle.open(bundle), REQUEST, protocol,
+            report=report, keep=kept.append,
+        )  # fmt: skip
+    (result,) = kept
+    assert {one.threads: one.repeats for one in result.measurements} == {1: 2, 2: 2}
+    why = "stopped" if isinstance(end, KeyboardInterrupt) else "the board went away"
+    for one in result.measurements:
+        assert not one.clean
+        assert f"broken off after 8 of 10 runs: {why}" in one.conditions.notes
+    assert BenchResult.model_validate_json(result.model_dump_json()) == result
 
 
 def test_python_runner_measures_any_backend(tmp_path: Path) -> None:
@@ -207,7 +245,7 @@ def test_waits_until_the_phone_is_cool(
         cooling=Cooling(40.0, interval=0.01),
         report=lambda progress: said.append(progress.doing),
     )
-    waits = [line.removesuffix(", 0 s") for line in said if line.startswith("cooling: ")]
+    waits = [line.rpartition(", ")[0] for line in said if line.startswith("cooling: ")]
     assert waits == [
         "cooling: 55 °C, waiting for 40 °C",
         "cooling: thermal status light",
@@ -271,7 +309,7 @@ def test_command_on_a_phone(
     assert "Stand In 24" in result.stdout
     assert BenchResult.read(out).environment.device == "Stand In 24"
     phone.set("devices", "")
-    result = bench_run(*arguments)
+    result = bench_run(*arguments, "--overwrite")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1].startswith("error: no device")
 

@@ -15,6 +15,7 @@ from arcmobile.posttrain.judgement.adherence import MEASURES
 from arcmobile.posttrain.judgement.evaluation import Evaluation, RowResult
 from arcmobile.posttrain.judgement.sound_classifier import NAMES
 from arcmobile.posttrain.judgement.spectrogram import spectrogram
+from arcmobile.runtime.whole_output import whole_file
 
 _CEILING, _MODEL = "#a3a49f", "#3568b8"
 _DOTS_PER_INCH = 130
@@ -25,12 +26,8 @@ _CAPTION_LETTERS = 26
 def _saved(figure: Figure, path: Path) -> None:
     """The image appears whole or not at all."""
     FigureCanvasAgg(figure)
-    partial = path.with_name(f".{path.stem}.partial.png")
-    try:
-        figure.savefig(partial, dpi=_DOTS_PER_INCH)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path, overwrite=True) as unfinished:
+        figure.savefig(unfinished, dpi=_DOTS_PER_INCH, format="png")
 
 
 def _plain(axes: Axes) -> None:

@@ -23,7 +23,7 @@ from arcmobile.posttrain.judgement.held_out_prompts import Prompt
 from arcmobile.posttrain.judgement.spectrogram import BANDS, COLUMNS, spectrogram
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 from arcmobile.runtime.audio import write_audio
-from arcmobile.runtime.whole_output import write_whole_text
+from arcmobile.runtime.whole_output import whole_file, write_whole_text
 
 PAGE = "index.html"
 _SOUNDS = "sounds"
@@ -175,10 +175,5 @@ def _summary(results: Sequence[RowResult]) -> str:
 
 def write_thumbnail(path: Path, audio: Audio) -> None:
     """The spectrogram of (2, samples) as a small picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial.png")
-    try:
-        imsave(partial, colormaps["magma"](spectrogram(audio)))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path, overwrite=True) as unfinished:
+        imsave(unfinished, colormaps["magma"](spectrogram(audio)), format="png")

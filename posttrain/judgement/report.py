@@ -18,10 +18,19 @@ from arcmobile.posttrain.judgement.evaluation_plots import (
 )
 from arcmobile.posttrain.judgement.evaluation_tables import evaluation_text
 from arcmobile.posttrain.judgement.listening_page import write_page
-from arcmobile.runtime.whole_output import write_whole_text
+from arcmobile.posttrain.training_state import finite_or_none
+from arcmobile.runtime.errors import OutputError
+from arcmobile.runtime.whole_output import check_file, write_whole_text
 
 RESULTS, TEXT = "results.json", "README.md"
 _TOOLS = ("numpy", "scipy", "onnxruntime", "executorch", "ai-edge-litert")
+
+
+def check_report_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raises OutputError where a report cannot be written, or one is there already."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"--out {folder}: is a file; name a folder")
+    check_file(folder / RESULTS, overwrite=overwrite, option="--out")
 
 
 def write_results(
@@ -36,9 +45,8 @@ def write_results(
         "sources": dict(sources),
         **evaluation.record(results),
     }
-    write_whole_text(
-        folder / RESULTS, json.dumps(record, indent=1) + "\n", overwrite=True, option="--out"
-    )
+    text = json.dumps(finite_or_none(record), indent=1, allow_nan=False)
+    write_whole_text(folder / RESULTS, text + "\n", overwrite=True, option="--out")
 
 
 def write_report(

@@ -77,7 +77,7 @@ def init_audio(folder: Path) -> Attempt:
     return attempt
 
 
-@reader("bench-result", cases=0)
+@reader("bench-result")
 def bench_result(folder: Path) -> Attempt:
     from test_bench_report import result
 
@@ -92,7 +92,7 @@ def bench_result(folder: Path) -> Attempt:
     def attempt(rng: random.Random) -> None:
         path.write_bytes(mutate_json(rng, document))
         read = BenchResult.read(path)
-        write_report(folder / "report.html", [read, good])
+        write_report(folder / "report.html", [read, good], overwrite=True)
         compare(good, read, threshold=0.05, allow_unlike=True)
 
     return attempt
