@@ -23,7 +23,8 @@ Instruction = Literal["fp32", "fp16", "int8_dot", "int8_mmla"]
 Outer = Literal["fp32", "fp16", "int8"]
 
 _SUFFIX: Final = ".toml"
-_Positive = Annotated[float, Field(gt=0)]
+_Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
+_MOST_BYTES: Final = 1 << 20
 
 
 class _Record(BaseModel):
@@ -34,9 +35,9 @@ class Cluster(_Record):
     """Cores of one kind. ``macs_per_cycle`` is what one core issues at most, by instruction."""
 
     core: str
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=4096)
     clock_ghz: _Positive
-    macs_per_cycle: dict[Instruction, Annotated[int, Field(ge=1)]]
+    macs_per_cycle: dict[Instruction, Annotated[int, Field(ge=1, le=1 << 20)]]
     bandwidth_gb_s: _Positive  # what one core draws from memory at most
 
     @model_validator(mode="after")
@@ -73,10 +74,10 @@ class DeviceProfile(_Record):
     year: int = Field(ge=2010, le=2100)
     chip: str
     features: tuple[str, ...]  # ISA extensions as Linux names them
-    clusters: tuple[Cluster, ...] = Field(min_length=1)
+    clusters: tuple[Cluster, ...] = Field(min_length=1, max_length=16)
     matrix_unit: MatrixUnit | None = None
     memory: Memory
-    sustained_clock: float = Field(gt=0, le=1)
+    sustained_clock: float = Field(ge=0.01, le=1)
     default_threads: int = Field(ge=1)
     source: tuple[str, ...] = Field(min_length=1)
     assumed: tuple[str, ...] = ()
@@ -124,11 +125,17 @@ def load_profile(name: str) -> NamedProfile:
     """
     if name.endswith(_SUFFIX):
         path = Path(name)
+        if path.exists() and not path.is_file():
+            raise InputError(f"--device {name}: is not a file; give a profile")
         try:
-            text = path.read_text(encoding="utf-8")
+            with path.open("rb") as file:
+                data = file.read(_MOST_BYTES + 1)
+            text = data.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not text"
             raise InputError(f"--device {name}: cannot be read ({reason})") from error
+        if len(data) > _MOST_BYTES:
+            raise InputError(f"--device {name}: over {_MOST_BYTES >> 20} MB; give a profile")
         return NamedProfile(path.stem, parse_profile(text, name))
     if name not in profile_names():
         raise InputError(
@@ -142,10 +149,12 @@ def load_profile(name: str) -> NamedProfile:
 def parse_profile(text: str, origin: str) -> DeviceProfile:
     """A profile from TOML text; :class:`InputError` that names ``origin`` and the field."""
     try:
-        return DeviceProfile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        content = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # of TOML's syntax, long integers, deep lists
         raise InputError(f"{origin}: not TOML ({error})") from None
+    try:
+        return DeviceProfile.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(f"{origin}: {where}: {first['msg']}") from None

@@ -44,9 +44,10 @@ _CPU_SENSOR: Final = re.compile(
 )
 _CPU_COOLING: Final = re.compile(r"cpufreq|cpu-|^Processor$")
 _HAL_TEMPERATURE: Final = re.compile(
-    r"Temperature\{mValue=(?P<value>-?[\d.]+), mType=(?P<type>-?\d+), mName=(?P<name>[^,}]*)"
+    r"Temperature\{mValue=(?P<value>-?[0-9]{1,6}(?:\.[0-9]{0,9})?), "
+    r"mType=(?P<type>-?[0-9]+), mName=(?P<name>[^,}]*)"
 )
-_HAL_STATUS: Final = re.compile(r"^Thermal Status: (\d+)", re.MULTILINE)
+_HAL_STATUS: Final = re.compile(r"^Thermal Status: ([0-9]{1,6})", re.MULTILINE)
 _HAL_CPU_OR_SKIN: Final = {"0", "3"}
 _STATUS_NAMES: Final = (
     *("none", "light", "moderate", "severe", "critical", "emergency", "shutdown"),

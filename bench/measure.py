@@ -30,6 +30,7 @@ from arcmobile.bench.result import (
 )
 from arcmobile.bench.runner_stats import STAGES, NativeStats, PythonStats
 from arcmobile.bench.targets.base import RunRecord, RunRequest, Target
+from arcmobile.runtime.bounds import THREADS
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.errors import ArcMobileError, InputError
 from arcmobile.runtime.request import GenerationRequest, Plan, make_plan
@@ -38,7 +39,6 @@ DEFAULT_PROMPT: Final = "warm analog synth pad, soft rain in the background"
 PHONE_COOL_CELSIUS: Final = 40.0  # a phone at rest in a room of 20 to 25 degrees is below
 _COLD_RUNS: Final = 3
 _COLD_STEPS: Final = 1  # loading is all that counts of a cold run
-_MOST_THREADS: Final = 256
 _WIDE_SPREAD: Final = 0.25
 _ENGINES: Final = {
     "executorch": "executorch",
@@ -57,8 +57,8 @@ class Protocol:
     cold_runs: int = _COLD_RUNS
 
     def __post_init__(self) -> None:
-        if not self.threads or not all(1 <= count <= _MOST_THREADS for count in self.threads):
-            raise InputError(f"--threads: give counts from 1 to {_MOST_THREADS}, e.g. 1,2,4")
+        if not self.threads or not all(1 <= count <= THREADS for count in self.threads):
+            raise InputError(f"--threads: give counts from 1 to {THREADS}, e.g. 1,2,4")
         if len(set(self.threads)) < len(self.threads):
             raise InputError("--threads: give each count once")
         if self.repeats < 1 or self.warmups < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,18 +48,24 @@ def evaluate(
         Path, typer.Option("--out", "-o", help="Folder for results, plots and the page.")
     ] = Path("out/evaluation"),
     prompts: Annotated[
-        int, typer.Option(min=2, help="Held-out captions, as many of each of the 46 classes.")
+        int,
+        typer.Option(
+            min=2, max=20_000, help="Held-out captions, as many of each of the 46 classes."
+        ),
     ] = 184,
     prompt_set: Annotated[
-        int, typer.Option(min=0, help="Which set of held-out captions to take.")
+        int, typer.Option(min=0, max=1 << 20, help="Which set of held-out captions to take.")
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, max=1 << 20, help="Of all noise.")] = 0,
-    examples: Annotated[int, typer.Option(min=0, help="Captions whose sounds go to the page.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, max=1 << 20, help="Seed for all noise.")] = 0,
+    examples: Annotated[
+        int, typer.Option(min=0, max=1000, help="Captions whose sounds go to the page.")
+    ] = 8,
     variants: Annotated[
-        int, typer.Option(min=1, help="Seeds of one caption that diversity compares; 1: none.")
+        int,
+        typer.Option(min=1, max=64, help="Seeds of one caption that diversity compares; 1: none."),
     ] = 2,
     guidance: Annotated[
-        float, typer.Option(min=1.0, help="Guidance of the base model's 50 steps.")
+        float, typer.Option(min=1.0, max=100.0, help="Guidance of the base model's 50 steps.")
     ] = 4.0,
     backend: Annotated[
         str,
@@ -104,6 +111,8 @@ def evaluate(
     )
     from arcmobile.posttrain.judgement.sound_classifier import load_classifier
 
+    if math.isnan(guidance):  # which typer lets pass
+        raise InputError("--guidance nan: give 1 to 100")
     check_report_folder(out, overwrite=overwrite)
     models = EvaluatedModels.open(
         checkpoint=checkpoint,

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from arcmobile.posttrain.autoencoder_crops import HELD_OUT_SEED, Audio
@@ -45,6 +46,7 @@ TRAINING_SEED = 3 * HELD_OUT_SEED
 """First sound of a cache to train from: behind those of the autoencoder."""
 STOP = "STOP"
 _CAPTIONS = 2
+_ATTRIBUTES = TypeAdapter(Attributes)
 _SYNTHESIZED, _RECORDED = "synthesized", "recorded"
 _REMOVE = "remove it and cache the latents again"
 
@@ -73,10 +75,16 @@ class CachedSound:
     """Of the file of a recorded sound."""
 
 
-def attributes_from(record: Mapping[str, Any]) -> Attributes:
-    """Out of ``dataclasses.asdict`` of :class:`Attributes`; TypeError for anything else."""
-    second = record.get("second")
-    return Attributes(**{**record, "second": None if second is None else attributes_from(second)})
+def attributes_from(record: Any) -> Attributes:
+    """Out of ``dataclasses.asdict`` of :class:`Attributes`; ValueError for anything else."""
+    try:
+        attributes = _ATTRIBUTES.validate_python(record)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"attributes {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if unknown := {attributes.sound, (attributes.second or attributes).sound} - {*CLASSES}:
+        raise ValueError(f"attributes: class {min(unknown)!r}")
+    return attributes
 
 
 def cache_latents(
@@ -356,6 +364,4 @@ def _cached_sound(record: Mapping[str, Any]) -> CachedSound:
     attributes = None
     if record["attributes"] is not None:
         attributes = attributes_from(record["attributes"])
-        if not {attributes.sound, (attributes.second or attributes).sound} <= {*CLASSES}:
-            raise ValueError(f"class {attributes.sound!r}")
     return CachedSound(int(record["seed"]), captions, seconds, attributes, str(record["digest"]))

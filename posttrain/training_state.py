@@ -19,11 +19,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from arcmobile.runtime.errors import CheckpointError, OutputError
+from arcmobile.runtime.strict_json import parse_json
 from arcmobile.runtime.whole_output import whole_file, write_whole_text
 
 _HEADER: Final = "state"
 _DIGEST: Final = "sha256"
 _MOST_METRICS: Final = 1 << 26  # bytes
+_MOST_HEADER: Final = 100_000_000  # bytes; as safetensors has it
+_MOST_LEVELS: Final = 32
 _START_ANEW: Final = "start without --resume"
 
 
@@ -61,7 +64,9 @@ def read_tensors(
             raise ValueError("no such file")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            header = json.loads(metadata[_HEADER])
+            header = parse_json(
+                metadata[_HEADER], most_bytes=_MOST_HEADER, most_levels=_MOST_LEVELS
+            )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if not isinstance(header, dict):
             raise TypeError("its header is no JSON object")

@@ -334,6 +334,7 @@ def test_command_writes_the_page_or_says_why_not(tmp_path: Path) -> None:
         ([str(broken)], "broken.json: not a result"),
         ([str(tmp_path / "none.json")], "none.json: cannot be read"),
         ([str(measured), "--out", str(measured / "x.html")], "--out"),
+        ([str(measured), "--out", str(page)], "add --overwrite"),
         ([str(measured), "--prediction", str(broken)], "predict again"),
     ):
         done = run(app, ["bench", "report", *arguments])

@@ -21,6 +21,7 @@ from arcmobile.runtime.errors import InputError
 
 RunnerKind = Literal["native", "python"]
 NATIVE_BACKEND: Final = "executorch"
+_LONGEST_TIMEOUT: Final = 1e6
 DEFAULT_TIMEOUT: Final = 3600.0  # seconds; a full-size bundle under emulation takes its time
 
 
@@ -57,6 +58,12 @@ class TargetOptions:
     device_folder: str | None = None
     timeout: float = DEFAULT_TIMEOUT
     warn: Callable[[str], None] = field(default=_ignore, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.timeout <= _LONGEST_TIMEOUT:
+            raise InputError(
+                f"--timeout {self.timeout:g}: give seconds, 1 to {_LONGEST_TIMEOUT:.0f}"
+            )
 
     def given(self) -> list[str]:
         """The options that differ from their default, as named on the command line."""

@@ -145,8 +145,13 @@ class HostTarget(LocalTarget):
         if self._runner == "native":
             return super()._stats(said)
         file = Path(self.scratch) / _STATS_FILE
-        text = file.read_text(encoding="utf-8")
-        file.unlink()
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+            file.unlink()
+        except OSError as error:
+            raise TargetError(
+                f"{self.name}: arcmobile generate left no figures ({error.strerror}); run it again"
+            ) from error
         return parse_python(text)
 
     def _drop_cache(self) -> None:

@@ -38,7 +38,7 @@ _REACH_SECONDS: Final = 30.0
 _CLEANUP_SECONDS: Final = 30.0
 _SPARE_BYTES: Final = 16_000_000  # for results and the file system's own use
 _FULL: Final = "No space left"
-_FREE_BLOCKS: Final = re.compile(r"\s\d+\s+\d+\s+(\d+)\s+\d+%")
+_FREE_BLOCKS: Final = re.compile(r"\s\d+\s+\d+\s+([0-9]{1,18})\s+\d+%")
 _PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9._+/-]*")
 _RUNNER_FOLDER, _BUNDLE_FOLDER, _RESULTS_FOLDER = "runner", "bundle", "results"
 

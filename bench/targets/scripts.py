@@ -5,6 +5,7 @@ Words from outside are quoted by :func:`quoted`; everything else is written here
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Final
@@ -39,7 +40,7 @@ def split_status(output: str, token: str) -> tuple[str, int] | None:
     """Output and status of a script made by :func:`with_status`; ``None`` if it was cut off."""
     _, found, rest = output.partition(f"{token}\n")
     text, ended, status = rest.rpartition(f"\n{token} ")
-    if not (found and ended and status.strip().isdigit()):
+    if not (found and ended and re.fullmatch(r"[0-9]{1,3}\s*", status)):
         return None
     return text, int(status)
 

@@ -26,7 +26,7 @@ def _edited(rng: random.Random, data: bytes) -> bytes:
     (length,) = struct.unpack_from("<Q", data)
     header, values = json.loads(data[8 : 8 + length]), data[8 + length :]
     if kind == 1:
-        return data[: 8 + length] + flip_bits(rng, values)
+        return data[: 8 + length] + flip_bits(rng, values, within=len(values))
     if kind == 2:
         text = mutate_json(rng, header)
     else:
