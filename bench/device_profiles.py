@@ -128,8 +128,8 @@ def load_profile(name: str) -> NamedProfile:
         if path.exists() and not path.is_file():
             raise InputError(f"--device {name}: is not a file; give a profile")
         try:
-            with path.open("rb") as file:
-                data = file.read(_MOST_BYTES + 1)
+            with path.open("rb") as profile:
+                data = profile.read(_MOST_BYTES + 1)
             text = data.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not text"

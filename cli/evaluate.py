@@ -101,6 +101,7 @@ def evaluate(
     if checkpoint is None and base is None and not bundles:
         raise InputError("nothing to judge: give --checkpoint, --base or --bundle")
 
+    from arcmobile.posttrain.folder_writer import only_writer
     from arcmobile.posttrain.judgement.evaluation import Evaluation
     from arcmobile.posttrain.judgement.held_out_prompts import held_out_prompts
     from arcmobile.posttrain.judgement.models import EvaluatedModels
@@ -124,17 +125,18 @@ def evaluate(
     )
     chosen = held_out_prompts(prompts, prompt_set, models.longest_seconds)
     console = plain_console(stderr=True)
-    with StepLog(console) as steps:
-        rows = models.rows(BASE_STEPS, guidance, work or out / "bundles", steps)
     evaluation = Evaluation(
         chosen, load_classifier(), seed=seed, variants=variants, examples=examples
     )
     results: list[RowResult] = []
-    with _progress(console, rows) as advance:
-        for row in rows:
-            results.append(evaluation.judge(row, advance))
-            write_results(out, evaluation, results, models.sources)
-    write_report(out, evaluation, results, models.sources)
+    with only_writer(out):
+        with StepLog(console) as steps:
+            rows = models.rows(BASE_STEPS, guidance, work or out / "bundles", steps)
+        with _progress(console, rows) as advance:
+            for row in rows:
+                results.append(evaluation.judge(row, advance))
+                write_results(out, evaluation, results, models.sources)
+        write_report(out, evaluation, results, models.sources)
     _print(results)
     plain_console().print(f"Listen: {out / 'index.html'}", soft_wrap=True)
 

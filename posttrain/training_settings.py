@@ -36,7 +36,8 @@ class _Settings:
         """Raises InputError for a value of another type than its default, or out of range."""
         for field in fields(self):  # type: ignore[arg-type]
             default: Any = field.default
-            value, kind = getattr(self, field.name), type(default)
+            value: Any = getattr(self, field.name)
+            kind: Any = type(default)
             if kind is float and type(value) is int and abs(value) <= sys.float_info.max:
                 object.__setattr__(self, field.name, value := float(value))
             if isinstance(default, StrEnum):

@@ -27,6 +27,7 @@ _DIGEST: Final = "sha256"
 _MOST_METRICS: Final = 1 << 26  # bytes
 _MOST_HEADER: Final = 100_000_000  # bytes; as safetensors has it
 _MOST_LEVELS: Final = 32
+_MOST_STEPS: Final = 1 << 60
 _START_ANEW: Final = "start without --resume"
 
 
@@ -188,7 +189,9 @@ def _row(line: str) -> dict[str, Any] | None:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(row, dict) or type(row.get("step")) is not int or row["step"] < 0:
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    if not 0 <= row["step"] < _MOST_STEPS:
         return None
     return {key: value for key, value in row.items() if _is_figure(value)}
 

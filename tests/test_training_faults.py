@@ -384,3 +384,17 @@ def test_help_needs_no_pytorch() -> None:
         "    assert 'Usage' in result.output\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_module_imports_where_there_is_no_unix() -> None:
+    script = (
+        "import importlib, pkgutil, signal, sys\n"
+        "sys.modules['resource'] = sys.modules['fcntl'] = None\n"
+        "del signal.SIGHUP, signal.SIGXFSZ\n"
+        "for name in ('cli', 'bench', 'posttrain'):\n"
+        "    package = importlib.import_module(f'arcmobile.{name}')\n"
+        "    for module in pkgutil.walk_packages(package.__path__, f'{package.__name__}.'):\n"
+        "        if not module.name.endswith('__main__'):\n"
+        "            importlib.import_module(module.name)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

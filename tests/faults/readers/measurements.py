@@ -209,7 +209,8 @@ def device_probe(folder: Path) -> Attempt:
         )
         runs = [RunStates(good, (state, good), state)]
         conditions = conditions_of(runs, highest_limits(runs), waited=1.0)
-        if facts.machine == "unknown" or conditions.temperature_peak == good.hottest:
+        assert conditions.throttled is not None
+        if facts.machine == "unknown" or state.hottest is None:
             raise TargetError("a part of it cannot be read")
 
     return attempt
