@@ -61,6 +61,9 @@ format: $(INSTALLED_DEV) ## Put the code into the project's style
 bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generate (about 20 minutes)
 	@$(ARCMOBILE) bench fullsize --out out/full-size --overwrite
 
+long-use: $(INSTALLED_EXPORT) ## 200 sounds of BUNDLE: what grows of memory, open files and threads
+	@$(BIN)/python tests/long_use.py "$(BUNDLE)"
+
 ##@ Set up and tear down
 
 install: $(INSTALLED_EXPORT) ## Only make the environment
@@ -95,7 +98,7 @@ help: ## This overview
 	    '  make export-android CHECKPOINT=dir [TEXT_ENCODER=dir] [RECIPE=mobile] [BUNDLE=out/name]' \
 	    '' 'All of it: $(ARCMOBILE) --help'
 
-.PHONY: export-android doctor test faults lint format bench-full install apt-packages clean help
+.PHONY: export-android doctor test faults lint format bench-full long-use install apt-packages clean help
 
 # --- the environment ----------------------------------------------------------------------------
 

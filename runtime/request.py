@@ -125,6 +125,11 @@ def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
         sigma_max=noise_level,
     )
     numbers, warnings = _numbers(request, seconds, manifest)
+    if manifest.objective == "rectified_flow":
+        warnings.append(
+            f"a flow model: {steps} steps without guidance are not what it was trained for; "
+            "use a model after ARC for few steps"
+        )
     if steps > 1 and times[1] > times[0]:
         rise = float(times.max())
         warnings.append(
