@@ -49,16 +49,17 @@ def _stream(stream: TextIO | None, number: int) -> TextIO:
 
 
 class _Tolerant(io.FileIO):
-    """Drops what is written to a pipe without a reader."""
+    """Drops what is written to a pipe without a reader, or to a standard error that is full."""
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
+            # Standard error only says what happened; that it cannot is no reason to fail.
+            if self.fileno() != 2 and not isinstance(error, BrokenPipeError):
+                error.filename = "standard output"
+                raise
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self.fileno())
             os.close(null)
             return len(memoryview(data).cast("B"))
-        except OSError as error:
-            error.filename = "standard output" if self.fileno() == 1 else "standard error"
-            raise
