@@ -4,6 +4,7 @@
 ANDROID := android_demo
 ANDROID_BUILD := $(ANDROID)/build
 AARS := $(ANDROID_BUILD)/aars
+GATE := $(ANDROID_BUILD)/gate
 # What the APK carries: a bundle of the embedded checkpoint for each of its engines.
 ANDROID_BUNDLES := $(ANDROID_BUILD)/assets/bundles
 ONNX_BUNDLE := $(ANDROID_BUNDLES)/embedded-onnx-mobile
@@ -32,7 +33,26 @@ android-check: $(AARS)/.complete $(TINY_CHECKPOINT)/model_config.json ## Build a
 	@$(call export_bundle,$(TINY_CHECKPOINT),onnx,$(TINY_BUNDLE))
 	@$(reference_sounds)
 	@echo "compiling and testing core, engines and app (first time: some minutes of downloads)"
-	@$(MAVEN) verify | $(what_was_tested)
+	@$(MAVEN) $(executorch_release) verify | $(what_was_tested)
+
+# Runs the x86-64 twin of the library that the APK carries, on the bundle that the APK carries.
+android-gate: $(AARS)/.complete $(EXECUTORCH_BUNDLE)/manifest.json ## ExecuTorch for Android against Python: same sound?
+	@$(call fetch_tool,com.facebook.fbjni:fbjni:$(FBJNI):aar,fbjni.aar)
+	@unzip -qo $(ANDROID_BUILD)/apk/tools/fbjni.aar classes.jar 'jni/x86_64/*' -d $(GATE)/fbjni
+	@$(BIN)/python $(ANDROID)/check/android_on_glibc.py $(GATE)/libraries \
+	    $(AARS)/executorch/jni/x86_64/*.so $(GATE)/fbjni/jni/x86_64/*.so
+	@$(MAVEN) $(executorch_release) --quiet -pl core,executorch test-compile \
+	    $(MAVEN_DEPENDENCY):build-classpath -Dmdep.outputFile=$(abspath $(GATE))/class-path
+	@$(BIN)/python $(ANDROID)/check/gate.py $(EXECUTORCH_BUNDLE) $(GATE)/libraries \
+	    "$$(cat $(GATE)/class-path):$(GATE)/fbjni/classes.jar:$(ANDROID_BUILD)/executorch/classes:$(ANDROID_BUILD)/executorch/test-classes"
+
+# Far more spoilt inputs for each reader than android-check gives it.
+MUTATIONS := 20000
+
+android-mutations: $(AARS)/.complete ## 20 000 spoilt inputs for each reader of the Kotlin part
+	@$(MAVEN) $(executorch_release) -Darcmobile.mutations=$(MUTATIONS) \
+	    -Dtest='MutationTest,BundleZipTest,SoundStoreTest' -Dsurefire.failIfNoSpecifiedTests=false \
+	    test | $(what_was_tested)
 
 android-apk: ## Signed debug APK with the embedded model, out/arcmobile-demo.apk; no SDK needed
 	@if [ -z "$$($(call missing,$(APK_TOOLS)))" ]; then \
@@ -50,12 +70,12 @@ android-packages: ## Install the Debian packages that both need
 	need unzip unzip; need zip zip; need aapt2 aapt; need zipalign zipalign; need apksigner apksigner; \
 	install_packages
 
-.PHONY: android-check android-apk android-packages apk-from-packages apk-from-gradle
+.PHONY: android-check android-gate android-mutations android-apk android-packages apk-from-packages apk-from-gradle
 
 apk-from-packages: $(AARS)/.complete $(ONNX_BUNDLE)/manifest.json $(EXECUTORCH_BUNDLE)/manifest.json
 	@echo "compiling core, engines and app (first time: some minutes of downloads)"
 	@rm -rf $(ANDROID_BUILD)/apk/libs
-	@$(MAVEN) --quiet package -DskipTests $(MAVEN_DEPENDENCY):copy-dependencies \
+	@$(MAVEN) $(executorch_release) --quiet package -DskipTests $(MAVEN_DEPENDENCY):copy-dependencies \
 	    -DincludeScope=runtime \
 	    -DoutputDirectory=$(abspath $(ANDROID_BUILD))/apk/libs
 	@$(call fetch_tool,com.android.tools:r8:$(R8):jar,r8.jar)
@@ -81,6 +101,9 @@ $(EXECUTORCH_BUNDLE)/manifest.json: $(INSTALLED_EXPORT)
 
 $(TINY_CHECKPOINT)/model_config.json: export/presets.py export/random_weights.py export/preset_corpus.txt | $(INSTALLED_EXPORT)
 	@$(ARCMOBILE) checkpoint init --preset tiny --seed 0 --out $(TINY_CHECKPOINT) --overwrite
+
+# Of the AAR that is there, whoever gave it.
+executorch_release = -Dexecutorch.version=$$(cat $(AARS)/executorch/release)
 
 export_bundle = $(ARCMOBILE) export $(1) --backend $(2) --recipe mobile --out $(3) --overwrite
 

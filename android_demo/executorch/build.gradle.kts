@@ -11,7 +11,11 @@ android {
     defaultConfig {
         minSdk = 26
         consumerProguardFiles("consumer-rules.pro")
+        // The library does not tell its release, and bundles ask for one.
+        val release = libs.versions.executorch.get()
+        buildConfigField("String", "EXECUTORCH_RELEASE", "\"$release\"")
     }
+    buildFeatures { buildConfig = true }
     compileOptions {
         sourceCompatibility = JavaVersion.VERSION_1_8
         targetCompatibility = JavaVersion.VERSION_1_8

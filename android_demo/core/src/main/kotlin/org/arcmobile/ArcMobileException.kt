@@ -2,13 +2,15 @@ package org.arcmobile
 
 /**
  * What can go wrong, in one family: [message] is one line for a person, naming what is wrong and
- * the mend. [kind] lets an app choose its own words.
+ * the way out. [kind] lets an app choose its own words.
  */
 public class ArcMobileException(
     public val kind: Kind,
-    override val message: String,
+    message: String,
     cause: Throwable? = null,
-) : Exception(message, cause) {
+) : Exception(oneLine(message), cause) {
+    override val message: String get() = super.message.orEmpty()
+
     public enum class Kind {
         /** The bundle is missing, incomplete, altered, or of a version that is not read here. */
         BUNDLE,
@@ -26,3 +28,18 @@ public class ArcMobileException(
         MEMORY,
     }
 }
+
+private const val LONGEST_BEGINNING = 600
+private const val LONGEST_END = 300
+
+/** [text], which may quote a file or a library, without line breaks and of a readable length. */
+private fun oneLine(text: String): String {
+    val short = if (text.length <= LONGEST_BEGINNING + LONGEST_END) {
+        text
+    } else {
+        "${text.take(LONGEST_BEGINNING)}…${text.takeLast(LONGEST_END)}"
+    }
+    return short.map { if (it.isPrinted()) it else '\uFFFD' }.joinToString("")
+}
+
+private fun Char.isPrinted(): Boolean = !isISOControl() && this != '\u2028' && this != '\u2029'

@@ -141,20 +141,21 @@ public class AudioGenerator private constructor(
     public companion object {
         /**
          * Opens the bundle in [folder] and finds its engine on the class path. Checks the manifest,
-         * the presence and size of the files and the tokenizer; loads no program. Takes a fraction
-         * of a second: not for the main thread.
+         * the presence, size and sha256 of the files, and the tokenizer; loads no program. Takes a
+         * fraction of a second, but for the first time, when all files are read: not for the main
+         * thread.
          *
-         * @throws ArcMobileException of kind BUNDLE or ENGINE.
+         * @throws ArcMobileException of kind BUNDLE, ENGINE, REQUEST (threads) or MEMORY.
          */
         public fun open(folder: File, options: EngineOptions = EngineOptions()): AudioGenerator =
             open(folder, GeneratorOptions(options))
 
         /** As above, with all options. */
         public fun open(folder: File, options: GeneratorOptions): AudioGenerator =
-            open(Bundle.open(folder), options)
+            open(Bundle.openUnverified(folder), options)
 
         /**
-         * As above, for a bundle that is open already.
+         * As above, for a bundle that is open already; verifies it if that was not done.
          *
          * @param provider of the engine; null: the one on the class path that runs the bundle.
          */
@@ -163,11 +164,32 @@ public class AudioGenerator private constructor(
             options: GeneratorOptions = GeneratorOptions(),
             provider: EngineProvider? = null,
         ): AudioGenerator {
+            bundle.verify(VerifiedFiles(options.verifiedCache))
             val spec = bundle.manifest.tokenizer
-            val tokenizer =
+            val tokenizer = try {
                 PromptTokenizer(bundle.tokenizerJson(), spec.maxLength, spec.padId, spec.eosId)
+            } catch (error: OutOfMemoryError) {
+                throw ArcMobileException(
+                    Kind.MEMORY,
+                    "not enough memory for the tokenizer of ${bundle.folder}; close other apps, " +
+                        "or use a smaller bundle",
+                    error,
+                )
+            }
             val engine = openEngine(bundle, options.engine, provider)
             return AudioGenerator(bundle, options, tokenizer, engine)
+        }
+
+        /**
+         * Name and version of the runtime on the class path that runs [bundle], for a list of what
+         * can be used; nothing is verified or loaded.
+         *
+         * @throws ArcMobileException of kind ENGINE if there is none, or it is too old.
+         */
+        public fun runtimeOf(bundle: Bundle): String {
+            val opened = openEngine(bundle, EngineOptions(), given = null)
+            opened.engine.close()
+            return opened.runtime
         }
     }
 }

@@ -31,7 +31,8 @@ internal data class PartPlan(
 internal fun planWindows(frames: Int, window: Int, context: Int): List<Window> {
     if (frames < window || (frames > window && window <= 2 * context)) {
         throw InvalidManifest(
-            "$frames frames cannot be decoded with a window of $window and $context of context",
+            "windowing.decoder: $frames frames cannot be decoded with a window of $window and " +
+                "$context of context",
         )
     }
     val windows = mutableListOf<Window>()
@@ -50,7 +51,8 @@ internal fun planWindows(frames: Int, window: Int, context: Int): List<Window> {
 internal fun chooseWindow(frames: Int, available: List<Int>, context: Int): Int =
     available.filter { it == frames || (it < frames && it > 2 * context) }.maxOrNull()
         ?: throw InvalidManifest(
-            "no exported window (${available.joinToString()} frames) can decode $frames frames",
+            "windowing.decoder: no window of ${available.joinToString()} frames with $context " +
+                "of context decodes $frames frames",
         )
 
 /** The decoder's parts, in order, for a latent of [frames] frames. */

@@ -39,5 +39,14 @@ public interface EngineProvider {
     /** Name and version of the runtime, for people. */
     public val runtime: String
 
+    /**
+     * Release of the runtime, e.g. `1.5.1`; null where it does not tell. A bundle whose manifest
+     * asks for a newer one is refused before anything is loaded.
+     */
+    public val release: String? get() = null
+
+    /** The release that is asked for by bundles that do not say; null: any will do. */
+    public val assumedMinimum: String? get() = null
+
     public fun open(bundle: Bundle, options: EngineOptions): Engine
 }

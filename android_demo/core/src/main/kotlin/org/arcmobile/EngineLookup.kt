@@ -13,14 +13,18 @@ internal fun openEngine(
     options: EngineOptions,
     given: EngineProvider?,
 ): OpenEngine {
-    if (options.threads != null && options.threads < 1) {
-        throw ArcMobileException(Kind.REQUEST, "threads ${options.threads}: give 1 or more")
+    if (options.threads != null && options.threads !in 1..Bounds.THREADS) {
+        throw ArcMobileException(
+            Kind.REQUEST,
+            "threads ${options.threads}: give 1 to ${Bounds.THREADS}",
+        )
     }
     val providers = given?.let(::listOf) ?: installedProviders()
     val backend = bundle.manifest.backend
     val provider = providers.firstOrNull { it.backend == backend }
         ?: throw ArcMobileException(Kind.ENGINE, noEngine(bundle, providers.map { it.backend }))
     return try {
+        requireRelease(bundle, provider)
         OpenEngine(provider.open(bundle, options), provider.runtime)
     } catch (error: LinkageError) { // the native library is missing or of another processor
         throw ArcMobileException(
@@ -55,6 +59,6 @@ private fun noEngine(bundle: Bundle, installed: List<String>): String {
     val module = MODULES[backend]?.let { "add the library's module '$it' to the app" }
         ?: "add a module with an engine for it to the app"
     val again = installed.map { "export it again with --backend $it" }
-    val mend = (listOf(module) + again).joinToString(", or ")
-    return "${bundle.folder}: a bundle for '$backend', which this app has no engine for; $mend"
+    val wayOut = (listOf(module) + again).joinToString(", or ")
+    return "${bundle.folder}: a bundle for '$backend', which this app has no engine for; $wayOut"
 }

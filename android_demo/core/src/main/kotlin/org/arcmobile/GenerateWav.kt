@@ -11,6 +11,7 @@ import kotlinx.coroutines.flow.flowOn
  * and not before: a failure or a cancellation leaves what was there. Safe to call from the main
  * thread, as nothing is computed or written on it.
  *
+ * @param overwrite replaces a file that is there; else it is refused before anything is computed.
  * @param onProgress called from the caller's coroutine, in order.
  * @return the figures, with the seed that was used and the warnings.
  * @throws ArcMobileException as [AudioGenerator.generate], and of kind OUTPUT.
@@ -22,11 +23,13 @@ public suspend fun AudioGenerator.generateWav(
     steps: Int? = null,
     seed: ULong? = null,
     format: SampleFormat = SampleFormat.PCM16,
+    overwrite: Boolean = false,
     onProgress: (GenerationEvent.Progress) -> Unit = {},
 ): GenerationReport = generateWav(
     file,
     GenerationRequest(prompt, seconds, steps, seed),
     format,
+    overwrite,
     onProgress,
 )
 
@@ -35,10 +38,11 @@ public suspend fun AudioGenerator.generateWav(
     file: File,
     request: GenerationRequest,
     format: SampleFormat = SampleFormat.PCM16,
+    overwrite: Boolean = false,
     onProgress: (GenerationEvent.Progress) -> Unit = {},
 ): GenerationReport {
     lateinit var report: GenerationReport
-    intoFile(file, request, format).flowOn(Dispatchers.IO).collect { event ->
+    intoFile(file, request, format, overwrite).flowOn(Dispatchers.IO).collect { event ->
         if (event is GenerationEvent.Progress) onProgress(event)
         if (event is GenerationEvent.Finished) report = event.report
     }
@@ -50,9 +54,13 @@ private fun AudioGenerator.intoFile(
     file: File,
     request: GenerationRequest,
     format: SampleFormat,
+    overwrite: Boolean,
 ): Flow<GenerationEvent> = flow {
     val audio = bundle.manifest.audio
-    WavWriter.create(file, audio.sampleRate, audio.channels, format).use { writer ->
+    val samples = planGeneration(request, bundle.manifest).samples.toLong()
+    WavWriter.create(
+        file, audio.sampleRate, audio.channels, format, overwrite, samples,
+    ).use { writer ->
         generate(request).collect { event ->
             when (event) {
                 is GenerationEvent.Chunk -> writer.write(event.audio)

@@ -35,10 +35,10 @@ internal fun planGeneration(request: GenerationRequest, manifest: Manifest): Gen
     checkText(request.prompt)
     val seconds = request.seconds ?: manifest.longestSeconds
     val samples = sampleCount(seconds, manifest)
-    val needed = (samples + manifest.audio.samplesPerFrame - 1) / manifest.audio.samplesPerFrame
+    val needed = (samples - 1) / manifest.audio.samplesPerFrame + 1
     val frames = manifest.frameCounts.filter { it >= needed }.min()
     val steps = request.steps ?: manifest.schedule.defaultSteps
-    if (steps !in 1..MAX_STEPS) outOfRange("steps $steps: give 1 to $MAX_STEPS")
+    if (steps !in 1..Bounds.STEPS) outOfRange("steps $steps: give 1 to ${Bounds.STEPS}")
     checkNumbers(request, manifest)
     val numbers = manifest.numbers.associate { it.name to numberFor(it, request, seconds) }
     return GenerationPlan(
@@ -50,7 +50,8 @@ internal fun planGeneration(request: GenerationRequest, manifest: Manifest): Gen
         times = manifest.schedule.times(steps),
         seed = request.seed ?: SecureRandom().nextLong().toULong(),
         numbers = numbers.mapValues { it.value.toFloat() },
-        warnings = manifest.numbers.mapNotNull { clampWarning(it, numbers.getValue(it.name)) },
+        warnings = listOfNotNull(objectiveWarning(manifest, steps)) +
+            manifest.numbers.mapNotNull { clampWarning(it, numbers.getValue(it.name)) },
     )
 }
 
@@ -80,6 +81,15 @@ private fun checkNumbers(request: GenerationRequest, manifest: Manifest) {
 private fun numberFor(input: NumberInput, request: GenerationRequest, seconds: Double): Double =
     request.numbers[input.name]?.toDouble()
         ?: if (input.name == SECONDS_INPUT) seconds else input.minimum
+
+/** What a flow model gives in so few steps is no fault of the bundle, and must not look like one. */
+private fun objectiveWarning(manifest: Manifest, steps: Int): String? =
+    if (manifest.objective != Objective.RECTIFIED_FLOW) {
+        null
+    } else {
+        "a flow model: $steps steps without guidance are not what it was trained for; " +
+            "use a model after ARC for few steps"
+    }
 
 private fun clampWarning(input: NumberInput, value: Double): String? =
     if (value in input.minimum..input.maximum) {

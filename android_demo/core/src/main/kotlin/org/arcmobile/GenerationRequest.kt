@@ -1,5 +1,6 @@
 package org.arcmobile
 
+import java.io.File
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.Dispatchers
 
@@ -30,9 +31,12 @@ public data class GenerationRequest(
  *   without loading, at the price of memory for all programs at once. By default a program is
  *   loaded when its turn comes and freed after it.
  * @property dispatcher where generations run. Calls of the engine block its thread for seconds.
+ * @property verifiedCache folder where it is remembered which files had the right sha256, so that
+ *   they are not read again, e.g. an app's cache folder; null: only in memory.
  */
 public data class GeneratorOptions(
     val engine: EngineOptions = EngineOptions(),
     val keepLoaded: Boolean = false,
     val dispatcher: CoroutineDispatcher = Dispatchers.Default,
+    val verifiedCache: File? = null,
 )

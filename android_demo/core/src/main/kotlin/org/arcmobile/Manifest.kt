@@ -5,6 +5,9 @@ package org.arcmobile
  * `runtime/bundle_schema.py`. An instance read by [Bundle.open] is consistent: components, tensor
  * names, shapes and windows fit together.
  *
+ * @property minimumRuntime oldest release of the backend's runtime that computes the programs as
+ *   they were checked at export, e.g. `1.3.0`; null where the bundle does not say.
+ * @property objective what the model was trained for; null where the bundle does not say.
  * @property frameCounts latent lengths the DiT was exported for.
  * @property noise id of the noise generator.
  * @property components program files by name: `conditioner`, `dit`, `decoder_1` and on, and
@@ -15,6 +18,8 @@ public data class Manifest(
     val licenseNotice: String,
     val recipe: String,
     val backend: String,
+    val minimumRuntime: String?,
+    val objective: Objective?,
     val audio: AudioFormat,
     val frameCounts: List<Int>,
     val numbers: List<NumberInput>,
@@ -31,6 +36,15 @@ public data class Manifest(
     /** Length in seconds of the longest sound the bundle can make. */
     val longestSeconds: Double
         get() = frameCounts.max().toDouble() * audio.samplesPerFrame / audio.sampleRate
+}
+
+/** What a model was trained for; [id] is the manifest's word for it. */
+public enum class Objective(internal val id: String) {
+    /** Sounds in few steps, as ARC post-training makes it. */
+    RF_DENOISER("rf_denoiser"),
+
+    /** A flow model before post-training: it needs many steps and guidance. */
+    RECTIFIED_FLOW("rectified_flow"),
 }
 
 /** A file of the bundle: a plain name in its folder, sha256 in hex, size in bytes. */

@@ -18,12 +18,14 @@ internal fun checkPartsAgree(manifest: Manifest) {
         invalid("components.${it.take(60)}", "is unknown")
     }
     val audio = manifest.audio
-    if (manifest.frameCounts.max() > Int.MAX_VALUE / audio.samplesPerFrame) {
+    if (manifest.frameCounts.max() > Bounds.SAMPLES / audio.samplesPerFrame) {
         invalid("frame_counts", "is out of range")
     }
     checkConditioner(manifest)
     checkDit(manifest)
-    manifest.components[ENCODER]?.entries?.forEach { checkEncoder(it, audio) }
+    manifest.components[ENCODER]?.entries?.forEachIndexed { index, entry ->
+        checkEncoder(index, entry, audio)
+    }
     manifest.windowing.decoder.indices.forEach { checkDecoderPart(manifest, it) }
     for (frames in manifest.frameCounts) planDecoder(manifest, frames)
 }
@@ -31,39 +33,39 @@ internal fun checkPartsAgree(manifest: Manifest) {
 private fun checkConditioner(manifest: Manifest) {
     val perToken = longArrayOf(1, manifest.tokenizer.maxLength.toLong())
     val numbers = manifest.numbers.map { it.name }
-    for (entry in manifest.components.getValue(CONDITIONER).entries) {
-        val check = EntryCheck(CONDITIONER, entry)
-        check.inputs(setOf(INPUT_IDS, ATTENTION_MASK) + numbers)
+    for ((index, entry) in manifest.components.getValue(CONDITIONER).entries.withIndex()) {
+        val check = EntryCheck(CONDITIONER, index, entry)
+        check.inputs(listOf(INPUT_IDS, ATTENTION_MASK) + numbers)
         check.tensor(INPUT_IDS, INT32, *perToken)
         check.tensor(ATTENTION_MASK, FLOAT32, *perToken)
         numbers.forEach { check.tensor(it, FLOAT32, 1) }
-        check.outputs(entry.outputs.map { it.name }.toSet())
+        check.outputs(entry.outputs.map { it.name }.distinct())
     }
 }
 
 private fun checkDit(manifest: Manifest) {
     val dit = manifest.components.getValue(DIT)
-    (manifest.frameCounts - dit.windows.toSet()).firstOrNull()?.let {
-        invalid("components.$DIT", "no entry for $it frames, which frame_counts lists")
-    }
     val conditioning = manifest.components.getValue(CONDITIONER).entries.first().outputs
-    for (entry in dit.entries) {
-        val check = EntryCheck(DIT, entry)
+    for ((index, entry) in dit.entries.withIndex()) {
+        val check = EntryCheck(DIT, index, entry)
         val latent = manifest.audio.latentShape(check.frames)
-        check.inputs(setOf(LATENT, TIMESTEP) + conditioning.map { it.name })
-        check.outputs(setOf(VELOCITY))
+        check.inputs(listOf(LATENT, TIMESTEP) + conditioning.map { it.name })
+        check.outputs(listOf(VELOCITY))
         check.tensor(LATENT, FLOAT32, *latent)
         check.tensor(TIMESTEP, FLOAT32, 1)
         check.tensor(VELOCITY, FLOAT32, *latent)
-        conditioning.forEach { check.tensor(it.name, FLOAT32, *it.shape.toLongArray()) }
+        conditioning.forEach { check.tensor(it.name, it.dtype, *it.shape.toLongArray()) }
+    }
+    (manifest.frameCounts - dit.windows.toSet()).firstOrNull()?.let {
+        invalid("components.$DIT", "no entry for $it frames, which frame_counts lists")
     }
 }
 
-private fun checkEncoder(entry: Entry, audio: AudioFormat) {
-    val check = EntryCheck(ENCODER, entry)
+private fun checkEncoder(index: Int, entry: Entry, audio: AudioFormat) {
+    val check = EntryCheck(ENCODER, index, entry)
     val latent = audio.latentShape(check.frames)
-    check.inputs(setOf(AUDIO))
-    check.outputs(setOf(MEAN, STDEV))
+    check.inputs(listOf(AUDIO))
+    check.outputs(listOf(MEAN, STDEV))
     val samples = check.frames.toLong() * audio.samplesPerFrame
     check.tensor(AUDIO, FLOAT32, 1, audio.channels.toLong(), samples)
     check.tensor(MEAN, FLOAT32, *latent)
@@ -83,10 +85,11 @@ private fun checkDecoderPart(manifest: Manifest, index: Int) {
     val given = if (last) AUDIO else NEXT_FEATURES
     val channels = manifest.decoderChannels(index)
     val following = manifest.decoderChannels(index + 1)
-    for (entry in manifest.components.getValue(part.component).entries) {
-        val check = EntryCheck(part.component, entry)
-        check.inputs(setOf(taken))
-        check.outputs(setOf(given))
+    val entries = manifest.components.getValue(part.component).entries
+    for ((entryIndex, entry) in entries.withIndex()) {
+        val check = EntryCheck(part.component, entryIndex, entry)
+        check.inputs(listOf(taken))
+        check.outputs(listOf(given))
         check.tensor(taken, FLOAT32, 1, channels, check.frames.toLong())
         val most = check.frames.toLong() * (perLatent / part.framesPerLatent)
         // Odd strides make the sound a few samples shorter than its frames.
@@ -108,14 +111,14 @@ private fun AudioFormat.latentShape(frames: Int) =
     longArrayOf(1, latentChannels.toLong(), frames.toLong())
 
 /** Compares one entry with what it should be. */
-private class EntryCheck(component: String, private val entry: Entry) {
-    private val where = "components.$component.${entry.name.take(60)}"
+private class EntryCheck(component: String, index: Int, private val entry: Entry) {
+    private val where = "components.$component.entries[$index]"
 
-    val frames: Int get() = entry.frames ?: invalid(where, "frames is missing")
+    val frames: Int get() = entry.frames ?: invalid("$where.frames", "is missing")
 
-    fun inputs(names: Set<String>) = expectNames("inputs", entry.inputs, names)
+    fun inputs(names: List<String>) = expectNames("inputs", entry.inputs, names)
 
-    fun outputs(names: Set<String>) = expectNames("outputs", entry.outputs, names)
+    fun outputs(names: List<String>) = expectNames("outputs", entry.outputs, names)
 
     fun tensor(name: String, dtype: String, vararg shape: Long) {
         val found = entry.spec(name)
@@ -125,9 +128,9 @@ private class EntryCheck(component: String, private val entry: Entry) {
         }
     }
 
-    private fun expectNames(kind: String, specs: List<TensorSpec>, names: Set<String>) {
+    private fun expectNames(kind: String, specs: List<TensorSpec>, names: List<String>) {
         val found = specs.map { it.name }
-        if (found.sorted() != names.sorted()) invalid(where, "$kind are $found, not $names")
+        if (found.sorted() != names.sorted()) invalid("$where.$kind", "are $found, not $names")
     }
 }
 

@@ -6,8 +6,8 @@ import kotlinx.serialization.json.JsonNull
 import kotlinx.serialization.json.JsonObject
 import kotlinx.serialization.json.JsonPrimitive
 
-/** What is wrong with a manifest, beginning with the field. [mend] null: export it again. */
-internal class InvalidManifest(message: String, val mend: String? = null) : Exception(message)
+/** What is wrong with a manifest, beginning with the field. [wayOut] null: export it again. */
+internal class InvalidManifest(message: String, val wayOut: String? = null) : Exception(message)
 
 /**
  * One value of the manifest and its place in it. Every read checks the type as strictly as the
@@ -24,26 +24,26 @@ internal class ManifestField(private val element: JsonElement, private val path:
         val members = members()
         required.firstOrNull { it !in members }?.let { at(it).fail("is missing") }
         members.keys.firstOrNull { it !in required && it !in optional }?.let {
-            at(it.take(SHOWN)).fail("is unknown")
+            at(it).fail("is unknown")
         }
         return ManifestRecord(members)
     }
 
     /** The members of an object whose keys are free. */
     fun members(): Map<String, ManifestField> {
-        val members = element as? JsonObject ?: fail("is no object")
+        val members = element as? JsonObject ?: fail("must be an object")
         return members.mapValues { (key, value) -> ManifestField(value, place(key)) }
     }
 
     fun list(atLeast: Int = 0): List<ManifestField> {
-        val items = element as? JsonArray ?: fail("is no list")
+        val items = element as? JsonArray ?: fail("must be a list")
         if (items.size < atLeast) fail("is empty")
-        return items.mapIndexed { index, item -> ManifestField(item, place(index.toString())) }
+        return items.mapIndexed { index, item -> ManifestField(item, "$path[$index]") }
     }
 
     fun text(): String {
         val value = element as? JsonPrimitive
-        return if (value != null && value.isString) value.content else fail("is no text")
+        return if (value != null && value.isString) value.content else fail("must be a string")
     }
 
     /** Text that is one of [known]; a newer export may say something else. */
@@ -60,27 +60,33 @@ internal class ManifestField(private val element: JsonElement, private val path:
         long(least.toLong(), most.toLong()).toInt()
 
     fun long(least: Long, most: Long = Long.MAX_VALUE): Long {
-        val value = unquoted()?.takeIf(WHOLE::matches)?.toLongOrNull() ?: fail("is no whole number")
+        val value = unquoted()?.takeIf(WHOLE::matches)?.toLongOrNull() ?: fail("must be an integer")
         if (value !in least..most) fail("is $value, not $least to $most")
         return value
     }
 
     /** A finite number. */
     fun number(): Double {
-        val value = unquoted()?.takeIf(NUMBER::matches)?.toDouble() ?: fail("is no number")
+        val value = unquoted()?.takeIf(NUMBER::matches)?.toDouble() ?: fail("must be a number")
         return if (value.isFinite()) value else fail("is out of range")
     }
 
     fun digest(): String {
         val text = text()
-        return if (DIGEST.matches(text)) text else fail("is no sha256 in hex")
+        return if (DIGEST.matches(text)) text else fail("must be a sha256 in hex")
+    }
+
+    /** A release of a runtime, such as `1.5.1`. */
+    fun release(): String {
+        val text = text()
+        return if (RELEASE.matches(text)) text else fail("is not a release such as 1.5.1")
     }
 
     /** A name that cannot leave the bundle's folder. */
     fun fileName(): String {
         val name = text()
         if (!PLAIN_NAME.matches(name)) {
-            fail("'${name.take(SHOWN)}' leaves the bundle's folder or is no plain file name")
+            fail("'${name.take(SHOWN)}' leaves the bundle's folder or is not a plain file name")
         }
         if (name == MANIFEST_NAME) fail("'$name' is kept for the manifest itself")
         return name
@@ -91,13 +97,15 @@ internal class ManifestField(private val element: JsonElement, private val path:
 
     private fun at(key: String) = ManifestField(JsonNull, place(key))
 
-    private fun place(key: String) = if (path.isEmpty()) key else "$path.$key"
+    private fun place(key: String) =
+        if (path.isEmpty()) key.take(SHOWN) else "$path.${key.take(SHOWN)}"
 
     private companion object {
         const val SHOWN = 60
         val WHOLE = Regex("-?(0|[1-9][0-9]*)")
         val NUMBER = Regex("-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?")
         val DIGEST = Regex("[0-9a-f]{64}")
+        val RELEASE = Regex("[0-9]{1,4}(\\.[0-9]{1,4}){1,2}")
         val PLAIN_NAME = Regex("[A-Za-z0-9][A-Za-z0-9._-]*")
     }
 }

@@ -11,46 +11,27 @@ internal const val TOKENIZER_NAME = "tokenizer.json"
 internal const val SCHEMA_VERSION = 2
 private const val NOISE_ID = "philox4x32-10-boxmuller-1"
 
-/** Most values of one tensor: it must fit a direct buffer. */
-private const val MOST_ELEMENTS = Int.MAX_VALUE.toLong() / Float.SIZE_BYTES
-private const val MOST_DEPTH = 32
+private const val BYTE_ORDER_MARK = '\uFEFF'
 private val ARITHMETIC = listOf("int8", "fp16", "fp32")
 
 /** The manifest in [text]; [InvalidManifest] says what is wrong with it. */
 internal fun readManifest(text: String): Manifest {
-    checkDepth(text)
+    if (text.startsWith(BYTE_ORDER_MARK)) throw InvalidManifest("begins with a byte order mark")
     val document = try {
+        checkJson(text, Bounds.MANIFEST_DEPTH)
         Json.parseToJsonElement(text)
     } catch (error: IllegalArgumentException) {
         throw InvalidManifest("not JSON (${error.message.orEmpty().lineSequence().first()})")
     }
-    checkVersion(document as? JsonObject ?: throw InvalidManifest("is no JSON object"))
+    checkVersion(document as? JsonObject ?: throw InvalidManifest("must be a JSON object"))
     return readFields(ManifestField(document)).also(::checkPartsAgree)
-}
-
-/** The parser calls itself for each level: too many end the stack, not the parsing. */
-private fun checkDepth(text: String) {
-    var depth = 0
-    var quoted = false
-    var escaped = false
-    for (character in text) {
-        when {
-            escaped -> escaped = false
-            character == '\\' -> escaped = quoted
-            character == '"' -> quoted = !quoted
-            quoted -> Unit
-            character == '{' || character == '[' -> depth++
-            character == '}' || character == ']' -> depth--
-        }
-        if (depth > MOST_DEPTH) throw InvalidManifest("is nested too deeply")
-    }
 }
 
 private fun checkVersion(document: JsonObject) {
     val given = document["schema_version"] as? JsonPrimitive
     val version = given?.takeUnless { it.isString }?.content?.toLongOrNull()
     if (version == SCHEMA_VERSION.toLong()) return
-    val problem = "schema_version ${version ?: "is missing or no number"}"
+    val problem = "schema_version ${version ?: "is missing or not an integer"}"
     throw when {
         version == null -> InvalidManifest(problem)
         version > SCHEMA_VERSION -> InvalidManifest(
@@ -78,8 +59,10 @@ private fun readFields(root: ManifestField): Manifest {
         licenseNotice = fields["license_notice"].text(),
         recipe = fields["recipe"].text(),
         backend = fields["backend"].text(),
+        minimumRuntime = fields.find("minimum_runtime")?.release(),
+        objective = fields.find("objective")?.let(::readObjective),
         audio = readAudio(fields["audio"]),
-        frameCounts = fields["frame_counts"].list(atLeast = 1).map { it.integer(1, 1 shl 20) },
+        frameCounts = fields["frame_counts"].list(atLeast = 1).map { it.integer(1, Bounds.FRAMES) },
         numbers = fields["numbers"].list().map(::readNumber),
         tokenizer = readTokenizer(fields["tokenizer"]),
         schedule = readSchedule(fields["schedule"]),
@@ -90,15 +73,20 @@ private fun readFields(root: ManifestField): Manifest {
     )
 }
 
+private fun readObjective(field: ManifestField): Objective {
+    val id = field.choice(*Objective.entries.map { it.id }.toTypedArray())
+    return Objective.entries.first { it.id == id }
+}
+
 private fun readAudio(field: ManifestField): AudioFormat {
     val fields = field.record(
         listOf("sample_rate", "channels", "samples_per_frame", "latent_channels"),
     )
     return AudioFormat(
-        sampleRate = fields["sample_rate"].integer(1, 1 shl 24),
-        channels = fields["channels"].integer(1, 64),
-        samplesPerFrame = fields["samples_per_frame"].integer(1, 1 shl 20),
-        latentChannels = fields["latent_channels"].integer(1, 1 shl 16),
+        sampleRate = fields["sample_rate"].integer(1, Bounds.SAMPLE_RATE),
+        channels = fields["channels"].integer(1, Bounds.CHANNELS),
+        samplesPerFrame = fields["samples_per_frame"].integer(1, Bounds.SAMPLES_PER_FRAME),
+        latentChannels = fields["latent_channels"].integer(1, Bounds.LATENT_CHANNELS),
     )
 }
 
@@ -118,9 +106,9 @@ private fun readTokenizer(field: ManifestField): TokenizerSpec {
     if (files.none { it.file == TOKENIZER_NAME }) fields["files"].fail("has no $TOKENIZER_NAME")
     return TokenizerSpec(
         files = files,
-        maxLength = fields["max_length"].integer(1, 1 shl 16),
-        padId = fields["pad_id"].integer(0),
-        eosId = fields["eos_id"].integer(0),
+        maxLength = fields["max_length"].integer(1, Bounds.TOKENS),
+        padId = fields["pad_id"].integer(0, Bounds.TOKEN_ID),
+        eosId = fields["eos_id"].integer(0, Bounds.TOKEN_ID),
     )
 }
 
@@ -129,7 +117,7 @@ private fun readTokenizerFile(field: ManifestField): TokenizerFile {
     return TokenizerFile(
         file = fields["file"].fileName(),
         sha256 = fields["sha256"].digest(),
-        bytes = fields["bytes"].long(0),
+        bytes = fields["bytes"].long(0, Bounds.TOKENIZER_BYTES.toLong()),
     )
 }
 
@@ -139,7 +127,7 @@ private fun readSchedule(field: ManifestField): Schedule {
     return Schedule(
         logsnrStart = fields["logsnr_start"].number(),
         logsnrEnd = fields["logsnr_end"].number(),
-        defaultSteps = fields["default_steps"].integer(1, MAX_STEPS),
+        defaultSteps = fields["default_steps"].integer(1, Bounds.STEPS),
     )
 }
 
@@ -147,7 +135,7 @@ private fun readWindowing(field: ManifestField): Windowing {
     val fields = field.record(listOf("decoder", "encoder_context_frames"))
     return Windowing(
         decoder = fields["decoder"].list(atLeast = 1).map(::readDecoderPart),
-        encoderContextFrames = fields["encoder_context_frames"].integer(0, 1 shl 20),
+        encoderContextFrames = fields["encoder_context_frames"].integer(0, Bounds.FRAMES),
     )
 }
 
@@ -155,8 +143,8 @@ private fun readDecoderPart(field: ManifestField): DecoderPart {
     val fields = field.record(listOf("component", "frames_per_latent", "context_frames"))
     return DecoderPart(
         component = fields["component"].text(),
-        framesPerLatent = fields["frames_per_latent"].integer(1, 1 shl 20),
-        contextFrames = fields["context_frames"].integer(0, 1 shl 20),
+        framesPerLatent = fields["frames_per_latent"].integer(1, Bounds.FRAMES),
+        contextFrames = fields["context_frames"].integer(0, Bounds.FRAMES),
     )
 }
 
@@ -181,7 +169,7 @@ private fun readEntry(field: ManifestField): Entry {
     fields.find("work")?.let(::checkWork)
     return Entry(
         name = fields["name"].text(),
-        frames = fields.find("frames")?.integer(1),
+        frames = fields.find("frames")?.integer(1, Bounds.FRAMES),
         inputs = fields["inputs"].list().map(::readTensor),
         outputs = fields["outputs"].list().map(::readTensor),
     )
@@ -189,10 +177,12 @@ private fun readEntry(field: ManifestField): Entry {
 
 private fun readTensor(field: ManifestField): TensorSpec {
     val fields = field.record(listOf("name", "shape", "dtype"))
-    val shape = fields["shape"].list().map { it.long(1, MOST_ELEMENTS) }
+    val shape = fields["shape"].list().map { it.long(1, Bounds.TENSOR_ELEMENTS.toLong()) }
     shape.fold(1L) { elements, size ->
         // Both factors fit 30 bits, so their product fits a long.
-        (elements * size).also { if (it > MOST_ELEMENTS) fields["shape"].fail("is too large") }
+        (elements * size).also {
+            if (it > Bounds.TENSOR_ELEMENTS) fields["shape"].fail("is too large")
+        }
     }
     return TensorSpec(fields["name"].text(), shape, fields["dtype"].choice(FLOAT32, INT32))
 }

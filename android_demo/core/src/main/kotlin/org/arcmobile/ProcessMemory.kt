@@ -21,7 +21,7 @@ internal object ProcessMemory {
         false
     }
 
-    /** Largest resident set since [resetPeak], else since the process began; null if not told. */
+    /** Largest resident set since [resetPeak], else since the process began; null if unknown. */
     fun peakBytes(): Long? = try {
         HIGH_WATER.find(STATUS.readText())?.let { it.groupValues[1].toLong() * 1024 }
     } catch (_: IOException) {

@@ -64,14 +64,18 @@ internal class Programs(
         return try {
             action()
         } catch (error: RuntimeException) {
-            throw ArcMobileException(
-                Kind.ENGINE,
-                "$what failed (${error.message ?: error}); copy or export the bundle again",
-                error,
-            )
+            throw failure(what, error)
+        } catch (error: LinkageError) { // a native method that its library lacks
+            throw failure(what, error)
         }
     }
 }
+
+private fun failure(what: String, error: Throwable) = ArcMobileException(
+    Kind.ENGINE,
+    "$what failed (${error.message ?: error}); copy or export the bundle again",
+    error,
+)
 
 /** Seconds since this mark, by [System.nanoTime]. */
 internal fun TimeSource.Monotonic.ValueTimeMark.secondsSince(): Double =

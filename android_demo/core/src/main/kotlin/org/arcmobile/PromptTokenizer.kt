@@ -2,6 +2,7 @@ package org.arcmobile
 
 import org.arcmobile.tokenizer.indexOfLoneSurrogate
 import org.arcmobile.tokenizer.readTokenizer
+import org.arcmobile.tokenizer.utf8Length
 
 /**
  * What the conditioner takes, and what a person should hear about.
@@ -29,7 +30,7 @@ public class TokenizedPrompt(
  * @param padId fills up what is shorter.
  * @param eosId closes what had to be cut.
  * @throws ArcMobileException of kind BUNDLE for a file that is broken or asks for steps that are
- *     not known here.
+ *     not known here, and for ids that are not in its vocabulary.
  */
 public class PromptTokenizer(
     json: String,
@@ -41,6 +42,8 @@ public class PromptTokenizer(
 
     init {
         require(maxLength > 0) { "maxLength is $maxLength" }
+        checkId("pad_id", padId)
+        checkId("eos_id", eosId)
     }
 
     /**
@@ -72,15 +75,32 @@ public class PromptTokenizer(
         checkText(prompt)
         return steps.encode(prompt)
     }
+
+    /** An id that the text encoder has no row for ends in a crash of native code, at best. */
+    private fun checkId(field: String, id: Int) {
+        if (id in 0 until steps.vocabularySize) return
+        throw ArcMobileException(
+            ArcMobileException.Kind.BUNDLE,
+            "manifest.json: tokenizer.$field: is $id, and the vocabulary ends at " +
+                "${steps.vocabularySize - 1}; export the bundle again",
+        )
+    }
 }
 
 /**
- * @throws ArcMobileException of kind REQUEST unless [prompt] can be written as UTF-8: half of a
- *     surrogate pair is no character.
+ * @throws ArcMobileException of kind REQUEST unless [prompt] can be written as UTF-8, in which half
+ *     of a surrogate pair is no character, and is short enough.
  */
 internal fun checkText(prompt: String) {
     val index = indexOfLoneSurrogate(prompt)
-    if (index < 0) return
+    if (index < 0) {
+        val bytes = utf8Length(prompt, 0, prompt.length)
+        if (bytes <= Bounds.PROMPT_BYTES) return
+        throw ArcMobileException(
+            ArcMobileException.Kind.REQUEST,
+            "prompt: has $bytes bytes; give at most ${Bounds.PROMPT_BYTES}",
+        )
+    }
     val character = prompt.codePointCount(0, index) + 1
     throw ArcMobileException(
         ArcMobileException.Kind.REQUEST,

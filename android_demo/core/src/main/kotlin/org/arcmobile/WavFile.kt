@@ -2,18 +2,13 @@ package org.arcmobile
 
 import java.io.File
 import java.io.IOException
-import java.io.RandomAccessFile
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
-import java.nio.file.Files
-import java.nio.file.StandardCopyOption.ATOMIC_MOVE
-import java.nio.file.StandardCopyOption.REPLACE_EXISTING
-import java.security.SecureRandom
 import kotlin.math.abs
 
 /** How a WAV file holds its samples. */
 public enum class SampleFormat(internal val bytes: Int, internal val formatTag: Short) {
-    /** 16-bit integers, little-endian: what is beyond full scale is cut. */
+    /** 16-bit integers, little-endian: what is beyond full scale is clipped. */
     PCM16(bytes = 2, formatTag = 1),
 
     /** 32-bit floats, little-endian, as the model made them. */
@@ -25,17 +20,17 @@ public enum class SampleFormat(internal val bytes: Int, internal val formatTag: 
  * then it grows under a hidden name in the same folder, which [close] removes. Not thread-safe.
  *
  * Samples are written as they are, neither normalised nor dithered. In [SampleFormat.PCM16] they
- * are clipped to full scale and cut down to multiples of 2^-15, which gives the very integers that
- * `runtime/audio.py` writes.
+ * are rounded to the nearest multiple of 2^-15, ties to even, and held to full scale: the very
+ * integers that Python and C++ write (`runtime/contract/README.md`).
  */
-public class WavWriter internal constructor(
-    private val file: File,
-    private val partial: File,
-    private val output: RandomAccessFile, // a channel would break when a coroutine is interrupted
+public class WavWriter private constructor(
+    private val partial: PartialFile,
     private val sampleRate: Int,
     private val channels: Int,
     private val format: SampleFormat,
 ) : AutoCloseable {
+    private val file = partial.target
+    private val output = partial.output
     private val buffer = ByteBuffer.allocate(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN)
     private val frameBytes = channels * format.bytes
     private var open = true
@@ -44,7 +39,7 @@ public class WavWriter internal constructor(
     public var samples: Long = 0
         private set
 
-    /** Samples of any channel that were beyond full scale and had to be cut; PCM16 only. */
+    /** Samples of any channel that were beyond full scale and were clipped; PCM16 only. */
     public var clipped: Long = 0
         private set
 
@@ -60,9 +55,7 @@ public class WavWriter internal constructor(
         }
         require(chunk.samples.size % channels == 0) { "${chunk.samples.size} samples in all" }
         val written = samples + chunk.length
-        if (written > (MOST_BYTES - HEADER_BYTES) / frameBytes) {
-            fail("a WAV file ends at 4 GB; make a shorter sound")
-        }
+        if (written > mostSamples(channels, format)) fail(TOO_LONG)
         storing {
             for (sample in chunk.samples) {
                 if (buffer.remaining() < format.bytes) flush()
@@ -74,7 +67,7 @@ public class WavWriter internal constructor(
     }
 
     /**
-     * Completes the file and gives it its name, in place of a file that has it.
+     * Completes the file and gives it its name.
      *
      * @throws ArcMobileException of kind OUTPUT if that fails; the file is given up.
      */
@@ -82,8 +75,12 @@ public class WavWriter internal constructor(
         storing {
             writeHeader()
             output.fd.sync()
-            output.close()
-            Files.move(partial.toPath(), file.toPath(), ATOMIC_MOVE, REPLACE_EXISTING)
+            try {
+                partial.finish()
+            } catch (error: ArcMobileException) { // the name was taken meanwhile
+                close()
+                throw error
+            }
             open = false
         }
     }
@@ -91,12 +88,7 @@ public class WavWriter internal constructor(
     /** Gives the file up unless it is finished: nothing is left of it. */
     override fun close() {
         open = false
-        try {
-            output.close()
-        } catch (_: IOException) {
-            // What could not be written is deleted anyway.
-        }
-        partial.delete()
+        partial.close()
     }
 
     private fun writeHeader() {
@@ -116,9 +108,8 @@ public class WavWriter internal constructor(
             return
         }
         if (abs(sample) > 1f) clipped++
-        // As libsndfile: to 32 bits, and of those the upper half.
-        val wide = Math.rint(sample * FULL_SCALE).coerceIn(LEAST_INT, MOST_INT)
-        buffer.putShort((wide.toInt() shr Short.SIZE_BITS).toShort())
+        val nearest = Math.rint(sample * FULL_SCALE).coerceIn(LEAST_SHORT, MOST_SHORT)
+        buffer.putShort(nearest.toInt().toShort())
     }
 
     private fun flush() {
@@ -141,33 +132,37 @@ public class WavWriter internal constructor(
 
     private fun fail(problem: String, cause: IOException? = null): Nothing {
         close()
-        throw ArcMobileException(
-            ArcMobileException.Kind.OUTPUT,
-            "$file: $problem",
-            cause,
-        )
+        throw unwritten(file, problem, cause)
     }
 
     public companion object {
-        private const val FULL_SCALE = 2147483648.0
-        private const val LEAST_INT = Int.MIN_VALUE.toDouble()
-        private const val MOST_INT = Int.MAX_VALUE.toDouble()
+        private const val FULL_SCALE = 32768.0
+        private const val LEAST_SHORT = Short.MIN_VALUE.toDouble()
+        private const val MOST_SHORT = Short.MAX_VALUE.toDouble()
         private const val BUFFER_BYTES = 1 shl 16
         private const val RIFF_BYTES = 8
         private const val FMT_BYTES = 16
         private const val HEADER_BYTES = 44
         private const val MOST_BYTES = 0xFFFFFFFFL
+        private const val TOO_LONG = "a WAV file ends at 4 GB; make a shorter sound"
+        private const val EXTENSION = ".wav"
 
         private val RIFF = "RIFF".encodeToByteArray()
         private val WAVE = "WAVE".encodeToByteArray()
         private val FMT = "fmt ".encodeToByteArray()
         private val DATA = "data".encodeToByteArray()
-        private val random = SecureRandom()
 
         /**
-         * Begins [file], whose folder is made if need be.
+         * Begins [file], whose name ends in `.wav` and whose folder is made if need be.
+         *
+         * Until [finish] it is `.NAME.arcmobile-partial` beside it: never a file or link that was
+         * there, and locked, so that a second writer of the same file is refused. What a process
+         * that died has left under that name is removed.
          *
          * @param sampleRate in Hz.
+         * @param overwrite replaces a file that has the name; else that is refused.
+         * @param expectedSamples per channel, where they are known: a sound that is too long for a
+         *     WAV file is then refused before it is made.
          * @throws ArcMobileException of kind OUTPUT if nothing can be written there.
          */
         public fun create(
@@ -175,27 +170,20 @@ public class WavWriter internal constructor(
             sampleRate: Int,
             channels: Int,
             format: SampleFormat = SampleFormat.PCM16,
+            overwrite: Boolean = false,
+            expectedSamples: Long = 0,
         ): WavWriter {
             require(sampleRate > 0 && channels in 1..UShort.MAX_VALUE.toInt() / format.bytes)
-            val target = file.absoluteFile
-            if (target.isDirectory) throw notWritable(file, "is a folder")
-            val suffix = random.nextInt().toUInt().toString(radix = 16)
-            val partial = target.resolveSibling(".${target.name}.partial-$suffix")
-            return try {
-                target.parentFile?.let { Files.createDirectories(it.toPath()) }
-                val output = RandomAccessFile(partial, "rw")
-                WavWriter(target, partial, output, sampleRate, channels, format)
-                    .apply { storing { writeHeader() } }
-            } catch (error: IOException) {
-                throw notWritable(file, "cannot be written", error)
+            if (!file.name.endsWith(EXTENSION, ignoreCase = true)) {
+                throw unwritten(file, "is not a name of a WAV file; let it end in $EXTENSION")
             }
+            if (expectedSamples > mostSamples(channels, format)) throw unwritten(file, TOO_LONG)
+            val partial = PartialFile.create(file, overwrite)
+            return WavWriter(partial, sampleRate, channels, format)
+                .apply { storing { writeHeader() } }
         }
 
-        private fun notWritable(file: File, problem: String, cause: IOException? = null) =
-            ArcMobileException(
-                ArcMobileException.Kind.OUTPUT,
-                "$file: $problem; choose another place",
-                cause,
-            )
+        private fun mostSamples(channels: Int, format: SampleFormat): Long =
+            (MOST_BYTES - HEADER_BYTES) / (channels * format.bytes)
     }
 }

@@ -18,6 +18,7 @@ import kotlinx.coroutines.test.StandardTestDispatcher
 import kotlinx.coroutines.test.runTest
 import kotlinx.serialization.json.Json
 import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.JsonPrimitive
 import kotlinx.serialization.json.double
 import kotlinx.serialization.json.jsonArray
 import kotlinx.serialization.json.jsonObject
@@ -133,6 +134,53 @@ class AudioGeneratorTest {
         val warnings = events.filterIsInstance<GenerationEvent.Warning>().map { it.message }
         assertTrue(warnings.any { "cut off" in it }, "$warnings")
         assertEquals(warnings, (events.last() as GenerationEvent.Finished).report.warnings)
+    }
+
+    @Test
+    fun `a flow model is told of with every sound`() {
+        val flow = TestBundle(folder.resolve("flow"))
+        val more = "objective" to JsonPrimitive("rectified_flow")
+        flow.replaceManifest(JsonObject(flow.manifest + more).toString())
+        val opened = flow.open()
+        val generator = AudioGenerator.open(
+            opened,
+            provider = ArithmeticProvider { ArithmeticEngine(opened) },
+        )
+        repeat(2) {
+            val events = events(generator, request)
+            val warning = events.filterIsInstance<GenerationEvent.Warning>().first().message
+            assertTrue("a flow model: 2 steps without guidance" in warning, warning)
+            assertTrue(warning in (events.last() as GenerationEvent.Finished).report.warnings)
+        }
+        val silent = events(open(), request).filterIsInstance<GenerationEvent.Warning>()
+        assertTrue(silent.none { "flow model" in it.message })
+    }
+
+    @Test
+    fun `threads have a range`() {
+        for (threads in listOf(-1, 0, 1025, 100_000)) {
+            val error = assertFailsWith<ArcMobileException> {
+                open(GeneratorOptions(EngineOptions(threads)))
+            }
+            assertEquals(Kind.REQUEST, error.kind)
+            assertEquals("threads $threads: give 1 to 1024", error.message)
+        }
+        open(GeneratorOptions(EngineOptions(1024)))
+    }
+
+    @Test
+    fun `a file that is there, or a name that is none, is told before anything is computed`() {
+        val file = folder.resolve("rain.wav").apply { writeText("precious") }
+        for (place in listOf(file, folder.resolve("rain.flac"))) {
+            val error = assertFailsWith<ArcMobileException> {
+                runBlocking { open().generateWav(place, request) }
+            }
+            assertEquals(Kind.OUTPUT, error.kind)
+        }
+        assertEquals("precious", file.readText())
+        assertEquals(emptyList(), engine.calls)
+        runBlocking { open().generateWav(file, request, overwrite = true) }
+        assertEquals(44L + 384 * 2 * 2, file.length())
     }
 
     @Test

@@ -74,6 +74,60 @@ class BundleTest {
     }
 
     @Test
+    fun `an altered file is found when the bundle is opened, and when it is asked for`() {
+        val program = given.file("dit.bin")
+        val open = given.open()
+        open.file("dit")
+        program.writeText("The program dit")
+        assertTrue("dit.bin: sha256 differs" in failure { given.open() })
+        assertTrue("dit.bin: sha256 differs" in failure { open.file("dit") })
+        assertTrue("sha256 differs" in failure { AudioGenerator.open(listed(), GeneratorOptions()) })
+        program.writeText("the program dit")
+        assertEquals(program, open.file("dit"))
+    }
+
+    @Test
+    fun `files are read once, and again when they changed`() {
+        val cache = root.resolve("cache")
+        assertEquals(given.open().bytes, bytesRead(cache))
+        assertTrue(listed().isVerified(cache))
+        assertTrue(cache.resolve("verified").list().orEmpty().size >= 5)
+        // As another process would find it, which remembers nothing.
+        for (stamp in cache.resolve("verified").listFiles().orEmpty()) {
+            assertTrue(STAMP.matches(stamp.readText()), stamp.readText())
+        }
+        val bytes = given.file("dit.bin").readBytes()
+        given.file("dit.bin").writeBytes(bytes) // the same, but who knows
+        assertTrue(!listed().isVerified(cache))
+        given.open()
+        assertTrue(listed().isVerified(cache))
+        assertTrue(given.folder.renameTo(root.resolve("renamed")))
+        assertTrue(Bundle.openUnverified(root.resolve("renamed")).isVerified(cache))
+    }
+
+    @Test
+    fun `what is remembered counts only for the file it was taken of`() {
+        val known = VerifiedFiles(root.resolve("cache"))
+        val file = given.file("dit.bin")
+        val stamp = checkNotNull(FileStamp.of(file))
+        known.remember(stamp, "a".repeat(64))
+        assertTrue(known.holds(stamp, "a".repeat(64)))
+        assertTrue(!known.holds(stamp, "b".repeat(64)))
+        file.setLastModified(0)
+        assertTrue(!known.holds(checkNotNull(FileStamp.of(file)), "a".repeat(64)))
+        // A cache that cannot be written costs time only.
+        VerifiedFiles(file).remember(stamp, "a".repeat(64))
+    }
+
+    private fun listed() = Bundle.openUnverified(given.folder)
+
+    private fun bytesRead(cache: File): Long {
+        var read = 0L
+        Bundle.open(given.folder, cache) { done, _ -> read = done }
+        return read
+    }
+
+    @Test
     fun `verifying can be stopped`() {
         class Stopped : Exception()
         assertFailsWith<Stopped> { given.open().verify { _, _ -> throw Stopped() } }
@@ -109,14 +163,27 @@ class BundleTest {
         Bundle.open(shortcut)
     }
 
+    @Test
+    fun `a manifest that is a link out of the folder is refused`() {
+        val outside = root.resolve("outside.json")
+        given.file("manifest.json").copyTo(outside)
+        link(given.file("manifest.json"), outside)
+        assertTrue("link that leaves" in failure { given.open() })
+    }
+
     private fun link(file: File, target: File) {
         file.delete()
         Files.createSymbolicLink(file.toPath(), target.toPath())
     }
 
+    private companion object {
+        val STAMP = Regex("arcmobile-verified-1( \\d+){5} [0-9a-f]{64}\n")
+    }
+
     private fun failure(action: () -> Unit): String {
         val error = assertFailsWith<ArcMobileException> { action() }
         assertEquals(Kind.BUNDLE, error.kind)
+        assertEquals(1, error.message.lines().size)
         return error.message
     }
 }

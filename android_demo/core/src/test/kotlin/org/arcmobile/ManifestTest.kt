@@ -85,14 +85,98 @@ class ManifestTest {
             listOf("windowing", "decoder", 0, "context_frames") to JsonPrimitive(5),
             listOf("components", "dit", "entries", 0, "inputs", 0, "shape", 1) to JsonPrimitive(4),
             listOf("components", "dit", "entries", 1, "frames") to JsonPrimitive(23),
+            listOf("components", "dit", "entries", 1, "frames") to JsonPrimitive(1_048_577),
+            listOf("components", "dit", "bytes") to JsonPrimitive(15.0),
+            listOf("tokenizer", "files", 0, "bytes") to JsonPrimitive(true),
+            listOf("tokenizer", "eos_id") to JsonPrimitive(-1),
+            listOf("tokenizer", "pad_id") to JsonPrimitive(2_147_483_648),
+            listOf("minimum_runtime") to JsonPrimitive("latest"),
+            listOf("minimum_runtime") to JsonPrimitive(1.5),
             listOf("components", "decoder_2", "entries", 0, "work", "linear_macs", "fp32") to
                 JsonPrimitive(-1),
         )
         for ((path, value) in wrong) {
-            val message = refusal(edit(given.manifest, path) { value })
+            val message = refusal(edit(full, path) { value })
             assertTrue(message.endsWith("export the bundle again"), "$path: $message")
         }
     }
+
+    @Test
+    fun `the place of a fault is named as Python and C++ name it`() {
+        val places = mapOf(
+            listOf("audio", "channels") to "audio.channels: ",
+            listOf("frame_counts", 1) to "frame_counts[1]: ",
+            listOf("components", "dit", "entries", 0, "frames") to
+                "components.dit.entries[0].frames: ",
+            listOf("components", "dit", "entries", 1, "inputs", 2, "shape", 0) to
+                "components.dit.entries[1].inputs[2].shape[0]: ",
+            listOf("tokenizer", "files", 0, "sha256") to "tokenizer.files[0].sha256: ",
+        )
+        for ((path, place) in places) {
+            assertTrue(place in refusal(edit(full, path) { JsonPrimitive("x") }), place)
+        }
+        val without = edit(full, listOf("components", "decoder_1", "entries", 0, "frames")) { null }
+        assertTrue("components.decoder_1.entries[0].frames: is missing" in refusal(without))
+    }
+
+    @Test
+    fun `what JSON does not allow, or says twice, is refused`() {
+        val text = full.toString()
+        val edits = mapOf(
+            "{\"schema" to "\uFEFF{\"schema",
+            "\"recipe\":" to "\"recipe\":\"fp32\",\"recipe\":",
+            "\"channels\":2" to "\"channels\":2,\"ch\\u0061nnels\":2",
+            "\"pad_id\":0" to "\"pad_id\":00",
+            "\"pad_id\":0 " to "\"pad_id\":+0",
+            "\"minimum\":0.0" to "\"minimum\":NaN",
+            "\"maximum\":3.0" to "\"maximum\":Infinity",
+            "\"maximum\":180.0" to "\"maximum\":1e999",
+            "\"arithmetic\"" to "\"arith\\ud800metic\"",
+            "\"recipe\":\"fp32\"" to "\"recipe\":fp32",
+            "\"none\"" to "\"no\nne\"",
+            "\"pad_id\":0," to "\"pad_id\":0,,",
+            "\"schema_version\":2" to "\"schema_version\":2.0",
+        )
+        readManifest(text)
+        for ((old, new) in edits) {
+            val edited = text.replaceFirst(old.trim(), new)
+            assertTrue(edited != text, old)
+            refusal(edited)
+        }
+        assertTrue("byte order mark" in refusal("\uFEFF$text"))
+        assertTrue("'recipe' is there twice" in refusal(text.replaceFirst("{", "{\"recipe\":1,")))
+    }
+
+    @Test
+    fun `what the manifest quotes does not break the line`() {
+        val breaks = JsonPrimitive("a\nb\u2028c\u0085" + "x".repeat(5_000))
+        for (path in listOf(listOf("noise"), listOf("components", "dit", "file"))) {
+            assertTrue(refusal(edit(full, path) { breaks }).length < 1_000)
+        }
+        refusal(JsonObject(full + ("a\nb" to breaks)))
+        val entry = listOf<Any>("components", "dit", "entries", 0, "inputs", 0, "name")
+        refusal(edit(full, entry) { breaks })
+    }
+
+    @Test
+    fun `the oldest runtime and the objective are read`() {
+        val manifest = readManifest(full.toString())
+        assertEquals("1.3.0", manifest.minimumRuntime)
+        assertEquals(Objective.RECTIFIED_FLOW, manifest.objective)
+        val silent = given.open().manifest
+        assertNull(silent.minimumRuntime)
+        assertNull(silent.objective)
+        val other = edit(full, listOf("objective")) { JsonPrimitive("diffusion") }
+        assertTrue("upgrade the app" in refusal(other))
+    }
+
+    /** The manifest with all that is optional. */
+    private val full = JsonObject(
+        given.manifest + mapOf(
+            "minimum_runtime" to JsonPrimitive("1.3.0"),
+            "objective" to JsonPrimitive("rectified_flow"),
+        ),
+    )
 
     @Test
     fun `a field that is not known is named`() {

@@ -69,6 +69,16 @@ class PromptTokenizerTest {
     }
 
     @Test
+    fun `a prompt of more than 64 KB is refused`() {
+        tokenizer.tokenize("é".repeat(32_768))
+        for (prompt in listOf("é".repeat(32_768) + "e", "🎸".repeat(16_385))) {
+            val error = assertFailsWith<ArcMobileException> { tokenizer.tokenize(prompt) }
+            assertEquals(ArcMobileException.Kind.REQUEST, error.kind)
+            assertTrue("give at most 65536" in error.message, error.message)
+        }
+    }
+
+    @Test
     fun `unknown text is spelt in bytes where the file says so`() {
         val pieces = (0..0xFF).joinToString("") { ",[\"<0x%02X>\",-9]".format(it) }
         val bytes = tokenizer(
@@ -165,6 +175,61 @@ class PromptTokenizerTest {
         )
         val error = assertFailsWith<ArcMobileException> { tokenizer(damaged).encode("rain") }
         assertEquals(ArcMobileException.Kind.BUNDLE, error.kind)
+    }
+
+    @Test
+    fun `ids that the vocabulary does not have are refused`() {
+        fun message(pad: Int, eos: Int) = assertFailsWith<ArcMobileException> {
+            PromptTokenizer(json, maxLength = 8, padId = pad, eosId = eos)
+        }.message
+        assertTrue("tokenizer.pad_id: is 1000000, and the vocabulary ends" in message(1_000_000, 1))
+        assertTrue("tokenizer.eos_id: is -1" in message(0, -1))
+        val last = Regex("ends at (\\d+)").find(message(0, 99_999))!!.groupValues[1].toInt()
+        PromptTokenizer(json, maxLength = 8, padId = last, eosId = last)
+        message(0, last + 1)
+    }
+
+    @Test
+    fun `an empty added token is passed over`() {
+        val token = Regex("\\{\"id\": 0,[^}]*\\}").find(json)!!.value
+        val empty = token.replace(Regex("\"content\": \"[^\"]*\""), "\"content\": \"\"")
+        val more = tokenizer(edited(token, "$token, $empty"))
+        for (prompt in listOf("", "warm rain", "<pad> a")) {
+            assertEquals(tokenizer.encode(prompt).toList(), more.encode(prompt).toList())
+        }
+    }
+
+    @Test
+    fun `what would take minutes or gigabytes is refused`() {
+        val normalizer = Regex("\\{\"type\": \"Precompiled\"[^}]*\\}").find(json)!!.value
+        fun sequence(step: String, count: Int) =
+            "{\"type\": \"Sequence\", \"normalizers\": [${List(count) { step }.joinToString()}]}"
+        val tenfold = "{\"type\": \"Replace\", \"pattern\": {\"String\": \"a\"}, " +
+            "\"content\": \"${"a".repeat(10)}\"}"
+        val bomb = tokenizer(edited(normalizer, sequence(tenfold, 12)))
+        val error = assertFailsWith<ArcMobileException> { bomb.encode("aaa") }
+        assertEquals(ArcMobileException.Kind.BUNDLE, error.kind)
+        assertRefused(edited(normalizer, sequence(tenfold, 33)), "33 normalizers")
+        assertRefused(
+            edited("[\"<pad>\", 0.0]", "[\"<pad>\", 0.0], [\"${"x".repeat(5_000_000)}\", -1]"),
+            "a piece of 5 million characters",
+        )
+        assertRefused(
+            edited("\"ids\": [1]", "\"ids\": [${List(70_000) { 1 }.joinToString()}]"),
+            "a long template",
+        )
+        assertRefused(edited("\"ids\": [1]", "\"ids\": [1000000]"), "an id outside")
+    }
+
+    @Test
+    fun `half of a surrogate pair, and a key that is there twice, are refused`() {
+        val edits = mapOf(
+            "\"<extra_id_0>\"" to "\"\\ud83c\"",
+            "\"version\": \"1.0\"" to "\"version\": \"1.0\", \"version\": \"1.0\"",
+            "\"truncation\": null" to "\"truncation\": nul",
+            "\"truncation\": null " to "\"truncation\": 01",
+        )
+        for ((old, new) in edits) assertRefused(edited(old.trim(), new), new)
     }
 
     private fun assertRefused(text: String, what: String) {

@@ -32,7 +32,7 @@ class PythonParityTest {
         )
         val cases = reference("tokens.jsonl").readLines()
             .map { Json.decodeFromString(TokensCase.serializer(), it) }
-        assertTrue(cases.size >= 500, "only ${cases.size} prompts")
+        assertTrue(cases.size >= 4000, "only ${cases.size} prompts")
         for (case in cases) {
             val what = "\"${case.prompt}\""
             assertEquals(case.ids, tokenizer.encode(case.prompt).toList(), what)
@@ -46,6 +46,17 @@ class PythonParityTest {
                 prompt.attentionMask,
                 what,
             )
+        }
+    }
+
+    @Test
+    fun `times for every number of steps`() {
+        val text = reference("schedule.json").readText()
+        val rows = Json.decodeFromString<List<List<String>>>(text)
+        assertEquals(Bounds.STEPS, rows.size)
+        for ((index, row) in rows.withIndex()) {
+            val times = Schedule(-6.0, 2.0, defaultSteps = 8).times(index + 1)
+            assertEquals(row, times.map { "%08x".format(it.toRawBits()) })
         }
     }
 
@@ -72,9 +83,9 @@ class PythonParityTest {
     fun `Unicode is that of the library`() {
         val text = reference("unicode.json").readText()
         val tables = Json.decodeFromString(UnicodeFile.serializer(), text)
-        val mend = "tokenizers has another Unicode now: run check/unicode_tables.py"
-        assertEquals(tables.graphemes, GRAPHEME_BREAKS, mend)
-        assertEquals(tables.words, WORD_CHARACTERS, mend)
+        val wayOut = "tokenizers has another Unicode now: run check/unicode_tables.py"
+        assertEquals(tables.graphemes, GRAPHEME_BREAKS, wayOut)
+        assertEquals(tables.words, WORD_CHARACTERS, wayOut)
     }
 
     private fun sha256(values: FloatArray): String {

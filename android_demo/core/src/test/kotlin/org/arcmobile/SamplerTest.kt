@@ -1,34 +1,52 @@
 package org.arcmobile
 
-import kotlin.math.abs
-import kotlin.math.ulp
+import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertTrue
+import kotlinx.serialization.json.Json
+import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.double
+import kotlinx.serialization.json.jsonArray
+import kotlinx.serialization.json.jsonObject
+import kotlinx.serialization.json.jsonPrimitive
 
 /** The tables are of runtime/schedule.py and runtime/sampler.py, float32 in hex. */
 class SamplerTest {
     private val schedule = Schedule(logsnrStart = -6.0, logsnrEnd = 2.0, defaultSteps = 8)
 
     @Test
-    fun `times are those of Python`() {
+    fun `times are those of Python, to the last bit`() {
         val python = listOf(
             "3f800000 00000000",
             "3f800000 3f772e9a 3f292755 00000000",
-            "3f800000 3f7e4961 3f7b6541 3f73dbe6 3f617bea 3f3b26a8 3f000000 3e89b2b0 00000000",
+            "3f800000 3f7e068a 3f79e8b5 3f6dd2f2 3f4e827e 3f12298f 3e988b27 00000000",
+            "3f800000 3f7e4961 3f7b6541 3f73dbe6 3f617bea 3f3b26a8 3f000000 3e89b2b1 00000000",
         )
-        for (row in python) {
-            val wanted = row.split(" ").map { Float.fromBits(it.toInt(radix = 16)) }
+        for (row in python) assertEquals(row, hex(schedule.times(row.count { it == ' ' })))
+    }
+
+    @Test
+    fun `times are those of the reference`() {
+        val file = File(System.getProperty("arcmobile.vectors"), "schedule.json")
+        val vectors = Json.parseToJsonElement(file.readText()).jsonObject
+        assertEquals(schedule.logsnrStart, vectors.number("logsnr_start"))
+        assertEquals(schedule.logsnrEnd, vectors.number("logsnr_end"))
+        val cases = vectors.getValue("cases").jsonArray.map { it.jsonObject }
+            .filter { it.number("sigma_max") == 1.0 } // without a sound to start from
+        assertTrue(cases.size >= 5)
+        for (case in cases) {
+            val wanted = case.getValue("times").jsonArray.map { it.jsonPrimitive.double }
             val times = schedule.times(wanted.size - 1)
-            assertEquals(wanted.size, times.size)
-            // Its exp() of float32 is not rounded to nearest everywhere: one bit may differ.
-            wanted.zip(times.asIterable()) { a, b -> assertTrue(abs(a - b) <= a.ulp, "$a, $b") }
+            wanted.zip(times.asIterable()) { a, b ->
+                assertEquals(a, b.toDouble(), vectors.number("tolerance"))
+            }
         }
     }
 
     @Test
     fun `times fall from 1 to 0 for every number of steps`() {
-        for (steps in 1..MAX_STEPS) {
+        for (steps in 1..Bounds.STEPS) {
             val times = schedule.times(steps)
             assertEquals(steps + 1, times.size)
             assertEquals(times.sortedDescending().distinct(), times.toList())
@@ -50,6 +68,8 @@ class SamplerTest {
             hex(sampler.latent.toFloatArray()),
         )
     }
+
+    private fun JsonObject.number(key: String) = getValue(key).jsonPrimitive.double
 
     private fun hex(values: FloatArray) = values.joinToString(" ") { "%08x".format(it.toRawBits()) }
 }

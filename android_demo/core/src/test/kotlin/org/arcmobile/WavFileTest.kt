@@ -1,6 +1,5 @@
 package org.arcmobile
 
-import java.io.RandomAccessFile
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.file.Files
@@ -20,19 +19,25 @@ class WavFileTest {
     }
 
     @Test
-    fun `integers are those of Python, and the clipped ones are counted`() {
+    fun `integers are the nearest ones, ties even, and the clipped ones are counted`() {
         val step = 1f / 32768
-        val samples =
-            floatArrayOf(0f, 1f, -1f, 1.5f, -2f, 0.5f, 1.9f * step, -1.1f * step, -1e-30f, step)
+        val samples = floatArrayOf(
+            0f, 1f, -1f, 1.5f, -2f, 0.5f, 1.9f * step, -1.1f * step, -1e-30f, step,
+            0.5f * step, 1.5f * step, -0.5f * step, -2.5f * step, 0.49f * step, -1.51f * step,
+            1f - step / 2, -1f - step / 4, Float.POSITIVE_INFINITY, -Float.MAX_VALUE,
+        )
         val writer = writer(SampleFormat.PCM16).apply { write(chunk(samples)) }
         writer.use { it.finish() }
         val data = data()
         assertEquals(
-            listOf<Short>(0, 32767, -32768, 32767, -32768, 16384, 1, -2, 0, 1),
+            listOf<Short>(
+                0, 32767, -32768, 32767, -32768, 16384, 2, -1, 0, 1,
+                0, 2, 0, -2, 0, -2, 32767, -32768, 32767, -32768,
+            ),
             List(samples.size) { data.getShort() },
         )
-        assertEquals(2, writer.clipped)
-        assertEquals(5, writer.samples)
+        assertEquals(5, writer.clipped)
+        assertEquals(10, writer.samples)
     }
 
     @Test
@@ -48,6 +53,7 @@ class WavFileTest {
     @Test
     fun `the header fits however the samples came`() {
         for (format in SampleFormat.entries) {
+            file.delete()
             writer(format).use {
                 it.write(chunk(FloatArray(100_000)))
                 it.write(chunk(FloatArray(0)))
@@ -73,9 +79,11 @@ class WavFileTest {
     }
 
     @Test
-    fun `the file appears with its end, in place of an older one`() {
+    fun `the file appears with its end, in place of an older one where that is asked for`() {
         file.writeText("older")
-        writer(SampleFormat.PCM16).use {
+        assertTrue("ask to overwrite" in refusal { writer(SampleFormat.PCM16) })
+        assertEquals(listOf(file), folder.listFiles()?.toList())
+        WavWriter.create(file, 44_100, 2, overwrite = true).use {
             it.write(chunk(floatArrayOf(0f, 0f)))
             assertEquals("older", file.readText())
             it.finish()
@@ -110,26 +118,73 @@ class WavFileTest {
     }
 
     @Test
-    fun `full storage is told of, and nothing is left`() {
-        val partial = folder.resolve("partial").apply { writeText("half") }
-        val full = RandomAccessFile("/dev/full", "rw")
-        val writer = WavWriter(file, partial, full, 44_100, 2, SampleFormat.PCM16)
-        val error = assertFailsWith<ArcMobileException> { writer.write(chunk(FloatArray(2))) }
-        assertEquals(ArcMobileException.Kind.OUTPUT, error.kind)
-        assertTrue("$file" in error.message && "free some space" in error.message, error.message)
+    fun `a name that is taken meanwhile stays taken`() {
+        writer(SampleFormat.PCM16).use {
+            file.writeText("somebody else's")
+            assertTrue("already there" in refusal { it.finish() })
+        }
+        assertEquals("somebody else's", file.readText())
+        assertEquals(listOf(file), folder.listFiles()?.toList())
+    }
+
+    @Test
+    fun `two writers of one file are not both let in`() {
+        writer(SampleFormat.PCM16).use { first ->
+            assertTrue("another writer" in refusal { writer(SampleFormat.PCM16) })
+            val link = folder.resolve("link")
+            Files.createSymbolicLink(link.toPath(), folder.toPath())
+            assertTrue(
+                "another writer" in refusal {
+                    WavWriter.create(link.resolve(file.name), 44_100, 2)
+                },
+            )
+            first.write(chunk(floatArrayOf(0f, 0f)))
+            first.finish()
+        }
+        assertEquals(48, file.length())
+        WavWriter.create(file, 44_100, 2, overwrite = true).close()
+        assertEquals(48, file.length())
+    }
+
+    @Test
+    fun `what a dead writer left is removed, a link that somebody laid is not followed`() {
+        val precious = folder.resolve("precious").apply { writeText("precious") }
+        val partial = folder.resolve(".sound.wav.arcmobile-partial")
+        partial.writeText("half of another sound, much longer than the new one will be")
+        writer(SampleFormat.PCM16).use { it.finish() }
+        assertEquals(44, file.length())
+        file.delete()
+        Files.createSymbolicLink(partial.toPath(), precious.toPath())
+        writer(SampleFormat.PCM16).use { it.finish() }
+        assertEquals(44, file.length())
+        assertEquals("precious", precious.readText())
+        assertEquals(setOf(file, precious), folder.listFiles()?.toSet())
+    }
+
+    @Test
+    fun `a sound of more than 4 GB is refused at the start, or where it gets so long`() {
+        val most = (0xFFFFFFFFL - 44) / 4
+        WavWriter.create(file, 44_100, 2, expectedSamples = most).close()
+        val message = refusal { WavWriter.create(file, 44_100, 2, expectedSamples = most + 1) }
+        assertTrue("ends at 4 GB" in message, message)
         assertEquals(0, folder.listFiles()?.size)
     }
 
     @Test
     fun `places where nothing can be written`() {
         val taken = folder.resolve("taken").apply { writeText("a file") }
-        for (place in listOf(folder, taken.resolve("sound.wav"))) {
-            val error = assertFailsWith<ArcMobileException> {
-                WavWriter.create(place, 44_100, 2, SampleFormat.PCM16)
-            }
-            assertEquals(ArcMobileException.Kind.OUTPUT, error.kind)
-            assertTrue(error.message.startsWith("$place: "), error.message)
+        val fifo = folder.resolve("pipe.wav")
+        ProcessBuilder("mkfifo", fifo.path).start().waitFor()
+        val names = listOf(
+            folder.resolve("a.wav").apply { mkdir() }, taken.resolve("sound.wav"), fifo,
+            folder.resolve("sound.flac"), folder.resolve("sound"), folder.resolve("nul\u0000.wav"),
+            folder.resolve("x".repeat(250) + ".wav"),
+        )
+        for (place in names) {
+            val message = refusal { WavWriter.create(place, 44_100, 2) }
+            assertTrue(message.startsWith("$folder"), message)
         }
+        assertTrue(fifo.exists())
     }
 
     @Test
@@ -137,6 +192,13 @@ class WavFileTest {
         val deep = folder.resolve("a/b/sound.wav")
         WavWriter.create(deep, 44_100, 2).use { it.finish() }
         assertEquals(44, deep.length())
+    }
+
+    private fun refusal(action: () -> Unit): String {
+        val error = assertFailsWith<ArcMobileException> { action() }
+        assertEquals(ArcMobileException.Kind.OUTPUT, error.kind)
+        assertEquals(1, error.message.lines().size)
+        return error.message
     }
 
     private fun writer(format: SampleFormat) = WavWriter.create(file, 44_100, 2, format)

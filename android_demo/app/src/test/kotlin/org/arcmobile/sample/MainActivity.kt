@@ -18,7 +18,7 @@ class MainActivity : Activity() {
         scope.launch {
             try {
                 withContext(Dispatchers.IO) { AudioGenerator.open(bundle) }.use { generator ->
-                    generator.generateWav(wav, "church bells", seconds = 5.0) {
+                    generator.generateWav(wav, "church bells", seconds = 5.0, overwrite = true) {
                         status.text = "${it.stage} ${it.done} of ${it.total}"
                     }
                 }

@@ -128,6 +128,7 @@ private class Rewriting(private val input: NormalizedText) {
     /** The next [old] characters become [replacement]. */
     fun replace(old: Int, replacement: String) {
         text.append(replacement)
+        checkLength(text.length)
         val new = replacement.codePointCount(0, replacement.length)
         var index = 0
         for (position in 0 until new) {

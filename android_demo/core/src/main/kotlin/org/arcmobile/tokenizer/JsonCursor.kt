@@ -3,12 +3,10 @@ package org.arcmobile.tokenizer
 import kotlinx.serialization.json.Json
 import kotlinx.serialization.json.JsonElement
 
-/** Brackets within brackets, as the Python library allows; the stack is the limit. */
-private const val DEEPEST = 127
-
 /**
- * Walks over JSON once, from left to right: the long list of pieces without an object for each
- * bracket, and everything else as values for the serialization library.
+ * Walks once over JSON that [org.arcmobile.checkJson] has passed, from left to right: the long list
+ * of pieces without an object for each bracket, everything else as values for the serialization
+ * library.
  *
  * Every function throws [IllegalArgumentException] where the text is not what it is to be.
  */
@@ -72,7 +70,6 @@ internal class JsonCursor(json: String) {
             when (peek()) {
                 '"' -> skipString()
                 '{', '[' -> {
-                    if (depth == DEEPEST) broken()
                     depth++
                     at++
                 }

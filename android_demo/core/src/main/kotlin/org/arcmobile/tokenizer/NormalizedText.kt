@@ -17,6 +17,14 @@ internal class NormalizedText(val text: String, val head: Int) {
     }
 }
 
+/** Most UTF-16 units that normalizing may make of a prompt. */
+private const val LONGEST = 1 shl 24
+
+/** Throws where replacements, one after the other, would make of a prompt what fills the memory. */
+internal fun checkLength(units: Int) {
+    if (units > LONGEST) throw brokenTokenizer("its normalizers make a prompt too long")
+}
+
 /** UTF-16 units of the character at [index]. */
 internal fun String.codePointSize(index: Int): Int = Character.charCount(codePointAt(index))
 

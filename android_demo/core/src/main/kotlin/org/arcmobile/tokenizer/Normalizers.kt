@@ -51,6 +51,7 @@ private fun NormalizedText.replacing(content: String, next: (Int) -> IntRange?):
     while (true) {
         val match = next(done) ?: break
         result.append(text, done, match.first).append(content)
+        checkLength(result.length)
         newHead += (head - done).coerceIn(0, match.first - done)
         if (match.last < head) newHead += content.length
         done = match.last + 1

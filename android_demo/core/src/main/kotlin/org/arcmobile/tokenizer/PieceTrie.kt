@@ -11,6 +11,9 @@ internal class PieceTrie {
     private var values = IntArray(INITIAL_CAPACITY) { NONE } // by node
     private var nodes = 1
 
+    /** Texts that one of the texts begins with. */
+    val size: Int get() = nodes
+
     /** [value] (0 and up) for [text]; replaces the value it had. */
     fun put(text: String, value: Int) {
         var node = ROOT

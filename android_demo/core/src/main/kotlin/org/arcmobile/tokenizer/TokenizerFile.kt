@@ -5,6 +5,13 @@ import kotlinx.serialization.Serializable
 import kotlinx.serialization.json.Json
 import kotlinx.serialization.json.JsonElement
 import kotlinx.serialization.json.JsonObject
+import org.arcmobile.checkJson
+
+/** Levels of the file, as the Python library allows. */
+private const val DEEPEST = 127
+
+/** Beginnings of pieces: 250,000 pieces have some 2 million, and each takes 32 bytes. */
+private const val MOST_NODES = 4_000_000
 
 // The format of tokenizer.json. A key that is not here is refused: it could change the ids.
 
@@ -126,6 +133,7 @@ internal class TokenizerText(
  * @throws IllegalArgumentException for text that is no tokenizer.
  */
 internal fun readTokenizerText(json: String, checkModel: (JsonElement?) -> Unit): TokenizerText {
+    checkJson(json, DEEPEST)
     val cursor = JsonCursor(json)
     val fields = HashMap<String, JsonElement>()
     val modelFields = HashMap<String, JsonElement>()
@@ -164,8 +172,9 @@ private fun readVocabulary(cursor: JsonCursor): Vocabulary {
         if (count == scores.size) scores = scores.copyOf(count * 2)
         scores[count] = cursor.readNumber()
         cursor.expect(']')
-        require(indexOfLoneSurrogate(text) < 0) { "piece $count is no text" }
+        require(indexOfLoneSurrogate(text) < 0) { "piece $count is not valid Unicode" }
         // The library never looks the empty piece up.
+        require(pieces.size + text.length <= MOST_NODES) { "the vocabulary is too large" }
         if (text.isNotEmpty()) pieces.put(text, count)
         count++
     }

@@ -10,8 +10,13 @@ import kotlinx.serialization.json.JsonObject
 import kotlinx.serialization.json.JsonPrimitive
 import org.arcmobile.ArcMobileException
 import org.arcmobile.ArcMobileException.Kind.BUNDLE
+import org.arcmobile.Bounds
 
 private const val SHOWN = 120
+
+// Far more than any T5 encoder has; a file from elsewhere must not cost minutes or gigabytes.
+private const val MOST_NORMALIZERS = 32
+private const val MOST_ADDED_TOKENS = 65_536
 
 /**
  * The steps that a `tokenizer.json` of a T5 text encoder asks for; [json] is its text.
@@ -24,7 +29,7 @@ internal fun readTokenizer(json: String): TokenizerSteps = try {
 } catch (error: IllegalArgumentException) {
     throw brokenTokenizer(error.message.orEmpty().lineSequence().first().take(SHOWN), error)
 } catch (error: CharacterCodingException) {
-    throw brokenTokenizer("the normalizer's replacements are no UTF-8", error)
+    throw brokenTokenizer("the normalizer's replacements are not UTF-8", error)
 }
 
 internal fun brokenTokenizer(problem: String, cause: Throwable? = null): ArcMobileException =
@@ -44,8 +49,11 @@ private fun steps(text: TokenizerText): TokenizerSteps {
     if (file.version != TokenizerFile.VERSION) unsupported("version ${file.version.take(SHOWN)}")
     val model = readModel(text)
     val normalizers = file.normalizer?.let(::readNormalizers).orEmpty()
+    require(normalizers.size <= MOST_NORMALIZERS) { "more than $MOST_NORMALIZERS normalizers" }
+    require(file.addedTokens.size <= MOST_ADDED_TOKENS) { "too many added tokens" }
     val tokens = distinctTokens(file.addedTokens, model)
     val (normalized, literal) = tokens.keys.partition { it.normalized }
+    val size = maxOf(model.size, (tokens.values.maxOrNull() ?: 0) + 1)
     return TokenizerSteps(
         literalTokens = AddedTokens.of(literal, literal.ids(tokens)) { it.content },
         normalizers = normalizers,
@@ -54,7 +62,8 @@ private fun steps(text: TokenizerText): TokenizerSteps {
         },
         splitter = readSplitter(file.preTokenizer),
         model = model,
-        template = file.postProcessor?.let(::readTemplate) ?: Template.PROMPT_ALONE,
+        template = file.postProcessor?.let { readTemplate(it, size) } ?: Template.PROMPT_ALONE,
+        vocabularySize = size,
     )
 }
 
@@ -79,7 +88,7 @@ private fun distinctTokens(all: List<AddedToken>, model: UnigramModel): Map<Adde
     val latest = all.filter { it.content.isNotEmpty() }.associateBy { it.content }
     var next = model.size
     return latest.values.associateWith { token ->
-        require(indexOfLoneSurrogate(token.content) < 0) { "an added token is no text" }
+        require(indexOfLoneSurrogate(token.content) < 0) { "an added token is not valid Unicode" }
         model.idOf(token.content) ?: next++
     }
 }
@@ -104,12 +113,12 @@ private fun readNormalizers(element: JsonElement): List<Normalizer> =
     }
 
 private fun readReplace(entry: ReplaceEntry): Normalizer {
-    require(indexOfLoneSurrogate(entry.content) < 0) { "a replacement is no text" }
+    require(indexOfLoneSurrogate(entry.content) < 0) { "a replacement is not valid Unicode" }
     val (text, expression) = entry.pattern.let { it.text to it.expression }
-    require((text == null) != (expression == null)) { "a pattern is no text and no expression" }
+    require((text == null) != (expression == null)) { "a pattern must be a string or an expression" }
     if (text == null && expression != " {2,}") unsupported("expression ${expression?.take(SHOWN)}")
     if (text == null) return SpacesNormalizer(entry.content)
-    require(text.isNotEmpty() && indexOfLoneSurrogate(text) < 0) { "a pattern is empty or no text" }
+    require(text.isNotEmpty() && indexOfLoneSurrogate(text) < 0) { "a pattern is empty or not valid Unicode" }
     return ReplaceNormalizer(text, entry.content)
 }
 
@@ -155,23 +164,27 @@ private fun readMetaspace(element: JsonElement): Metaspace {
     return Metaspace(marker, prepend, entry.split ?: true)
 }
 
-private fun readTemplate(element: JsonElement): Template {
+private fun readTemplate(element: JsonElement, vocabularySize: Int): Template {
     if (element.type() != "TemplateProcessing") unsupported("post_processor ${element.type()}")
     val entry = element.read(TemplateEntry.serializer())
-    return Template(
-        entry.single.map { piece ->
-            val (sequence, token) = piece.sequence to piece.specialToken
-            require((sequence == null) != (token == null)) { "the template is broken" }
-            if (sequence != null) {
-                require(sequence.id == "A") { "the template wants a second text" }
-                null
-            } else {
-                val ids = entry.specialTokens[token?.id]?.ids?.toIntArray()
-                require(ids != null && ids.all { it >= 0 }) { "a token of the template is missing" }
-                ids
+    val pieces = entry.single.map { piece ->
+        val (sequence, token) = piece.sequence to piece.specialToken
+        require((sequence == null) != (token == null)) { "the template is broken" }
+        if (sequence != null) {
+            require(sequence.id == "A") { "the template wants a second text" }
+            null
+        } else {
+            val ids = entry.specialTokens[token?.id]?.ids?.toIntArray()
+            require(ids != null && ids.all { it in 0 until vocabularySize }) {
+                "a token of the template is missing, or not in the vocabulary"
             }
-        },
-    )
+            ids
+        }
+    }
+    require(pieces.count { it == null } <= 1) { "the template wants the text twice" }
+    val added = pieces.sumOf { (it?.size ?: 0).toLong() }
+    require(pieces.size <= Bounds.TOKENS && added <= Bounds.TOKENS) { "the template is too long" }
+    return Template(pieces)
 }
 
 private fun <T> JsonElement.read(format: DeserializationStrategy<T>): T =

@@ -1,6 +1,10 @@
 package org.arcmobile.tokenizer
 
-/** From text to ids: what a `tokenizer.json` asks for, in order. */
+/**
+ * From text to ids: what a `tokenizer.json` asks for, in order.
+ *
+ * @property vocabularySize ids are below it.
+ */
 internal class TokenizerSteps(
     private val literalTokens: AddedTokens,
     private val normalizers: List<Normalizer>,
@@ -8,6 +12,7 @@ internal class TokenizerSteps(
     private val splitter: WordSplitter,
     private val model: UnigramModel,
     private val template: Template,
+    val vocabularySize: Int,
 ) {
     /** All ids of [prompt], which is well-formed UTF-16, and those that the template adds. */
     fun encode(prompt: String): IntArray {

@@ -23,8 +23,9 @@ import org.arcmobile.TensorSpec
 public class OnnxRuntimeProvider : EngineProvider {
     override val backend: String = "onnx"
 
-    override val runtime: String
-        get() = "ONNX Runtime ${OrtEnvironment.getEnvironment().version}"
+    override val release: String get() = OrtEnvironment.getEnvironment().version
+
+    override val runtime: String get() = "ONNX Runtime $release"
 
     override fun open(bundle: Bundle, options: EngineOptions): Engine {
         val environment = OrtEnvironment.getEnvironment()
