@@ -18,6 +18,7 @@ import org.arcmobile.EngineOptions
 import org.arcmobile.GenerationEvent
 import org.arcmobile.GenerationReport
 import org.arcmobile.GenerationRequest
+import org.arcmobile.GeneratorOptions
 
 /** @property running where the benchmark stands; null: none is running. */
 internal data class BenchmarkState(
@@ -37,6 +38,9 @@ internal data class BenchmarkState(
 /**
  * Makes the same sound again and again and takes the figures. Programs are loaded for every run,
  * as by `arcmobile bench run`. Call it on the main thread; [scope] must run there, too.
+ *
+ * @param unload frees what the session holds: ExecuTorch has one number of threads per process,
+ *   and memory that is taken would spoil the figures.
  */
 internal class Benchmark(
     private val context: Context,
@@ -45,6 +49,7 @@ internal class Benchmark(
     private val device: Device,
     private val failures: Failures,
     private val computing: Mutex,
+    private val unload: () -> Unit,
 ) {
     private val mutableState = MutableStateFlow(BenchmarkState())
     private var job: Job? = null
@@ -60,6 +65,7 @@ internal class Benchmark(
             return
         }
         mutableState.value = BenchmarkState(BenchmarkState.Running(0, repeats))
+        unload()
         job = scope.launch {
             try {
                 val error = failures.of {
@@ -89,7 +95,8 @@ internal class Benchmark(
         )
         device.requireMemory(facts)
         val before = device.thermalStatus
-        val reports = AudioGenerator.open(entry.folder, EngineOptions(threads)).use { generator ->
+        val options = GeneratorOptions(EngineOptions(threads), verifiedCache = context.cacheDir)
+        val reports = AudioGenerator.open(entry.folder, options).use { generator ->
             (0..repeats).map { run ->
                 mutableState.update { it.copy(running = it.running?.copy(run = run)) }
                 once(generator)

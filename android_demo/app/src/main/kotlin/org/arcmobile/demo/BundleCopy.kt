@@ -5,6 +5,7 @@ import java.io.File
 import java.io.IOException
 import java.io.InputStream
 import java.io.OutputStream
+import java.nio.file.Files
 import org.arcmobile.ArcMobileException
 import org.arcmobile.ArcMobileException.Kind
 import org.arcmobile.Bundle
@@ -21,10 +22,10 @@ internal inline fun placeBundle(destination: File, fill: (File) -> Unit) {
     val shelf = destination.absoluteFile.parentFile!!
     val unfinished = shelf.resolve("$UNFINISHED${destination.name}.unfinished")
     try {
-        unfinished.deleteRecursively()
+        deleteTree(unfinished)
         if (!unfinished.mkdirs()) throw IOException("$unfinished cannot be made")
         fill(unfinished)
-        destination.deleteRecursively()
+        deleteTree(destination)
         if (!unfinished.renameTo(destination)) throw IOException("$destination cannot be made")
     } catch (error: IOException) {
         throw ArcMobileException(
@@ -34,19 +35,31 @@ internal inline fun placeBundle(destination: File, fill: (File) -> Unit) {
             error,
         )
     } finally {
-        unfinished.deleteRecursively()
+        deleteTree(unfinished)
     }
+}
+
+/** Deletes [folder] and what is in it, but nothing that a link leads to; whether it is gone. */
+internal fun deleteTree(folder: File): Boolean {
+    if (!Files.isSymbolicLink(folder.toPath())) {
+        folder.listFiles().orEmpty().forEach { deleteTree(it) }
+    }
+    return folder.delete() || !folder.exists()
 }
 
 /** Removes what a process that died has left in [shelf]. */
 internal fun removeUnfinished(shelf: File) {
     shelf.listFiles { file -> file.name.startsWith(UNFINISHED) }
         .orEmpty()
-        .forEach { it.deleteRecursively() }
+        .forEach { deleteTree(it) }
 }
 
-/** Bundles in the app's assets, below `bundles/`. Programs are files: each is copied once. */
-internal class PackedBundles(private val assets: AssetManager) {
+/**
+ * Bundles in the app's assets, below `bundles/`. Programs are files: each is copied once.
+ *
+ * @param verifiedCache where it is remembered that the files are right, see [Bundle.open].
+ */
+internal class PackedBundles(private val assets: AssetManager, private val verifiedCache: File) {
     val names: List<String>
         get() = assets.list(ROOT).orEmpty()
             .filter { MANIFEST in assets.list("$ROOT/$it").orEmpty() }
@@ -56,7 +69,7 @@ internal class PackedBundles(private val assets: AssetManager) {
     fun isPlaced(name: String, folder: File): Boolean = try {
         val packed = assets.open("$ROOT/$name/$MANIFEST").use { it.readBytes() }
         folder.resolve(MANIFEST).let { it.isFile && it.readBytes().contentEquals(packed) } &&
-            runCatchingBundle { Bundle.open(folder) }
+            isBundle(folder)
     } catch (_: IOException) {
         false
     }
@@ -81,7 +94,7 @@ internal class PackedBundles(private val assets: AssetManager) {
                     }
                 }
             }
-            Bundle.open(folder).verify()
+            Bundle.open(folder, verifiedCache) { _, _ -> onBytes(done, total) }
         }
 
     private fun files(name: String): List<String> =
@@ -91,8 +104,8 @@ internal class PackedBundles(private val assets: AssetManager) {
         const val ROOT = "bundles"
         const val MANIFEST = "manifest.json"
 
-        fun runCatchingBundle(open: () -> Bundle): Boolean = try {
-            open()
+        fun isBundle(folder: File): Boolean = try {
+            Bundle.openUnverified(folder)
             true
         } catch (_: ArcMobileException) {
             false

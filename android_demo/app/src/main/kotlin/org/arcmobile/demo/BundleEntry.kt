@@ -1,8 +1,10 @@
 package org.arcmobile.demo
 
 import java.io.File
-import org.arcmobile.AudioGenerator
 import org.arcmobile.ArcMobileException
+import org.arcmobile.AudioGenerator
+import org.arcmobile.Bundle
+import org.arcmobile.Objective
 
 /** How a bundle came onto the device. */
 internal enum class Origin {
@@ -26,6 +28,7 @@ internal data class BundleFacts(
     val largestProgramBytes: Long,
     val longestSeconds: Double,
     val defaultSteps: Int,
+    val isFlowModel: Boolean,
 )
 
 /** A bundle's folder; [facts] of one that can be used, else the [problem] in words. */
@@ -45,21 +48,22 @@ internal data class BundleEntry(
 
 /** Reads what [folder] holds; never fails. */
 internal fun readEntry(folder: File, origin: Origin): BundleEntry = try {
-    BundleEntry(folder, origin, AudioGenerator.open(folder).use { it.facts() }, problem = null)
+    BundleEntry(folder, origin, facts(Bundle.openUnverified(folder)), problem = null)
 } catch (error: ArcMobileException) {
     BundleEntry(folder, origin, facts = null, problem = error.message)
 }
 
-private fun AudioGenerator.facts(): BundleFacts = bundle.manifest.let {
+private fun facts(bundle: Bundle): BundleFacts = bundle.manifest.let {
     BundleFacts(
         model = it.modelId,
         recipe = it.recipe,
         backend = it.backend,
-        runtime = runtime,
+        runtime = AudioGenerator.runtimeOf(bundle),
         bytes = bundle.bytes,
         largestProgramBytes = it.components.values.maxOf { program -> program.bytes },
-        longestSeconds = longestSeconds,
-        defaultSteps = defaultSteps,
+        longestSeconds = it.longestSeconds,
+        defaultSteps = it.schedule.defaultSteps,
+        isFlowModel = it.objective == Objective.RECTIFIED_FLOW,
     )
 }
 

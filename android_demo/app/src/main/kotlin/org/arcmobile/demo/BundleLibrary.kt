@@ -71,7 +71,6 @@ internal class BundleLibrary(
                 task.ensureActive()
                 tell(LibraryState.Task.COPY, name, done.toFloat() / total)
             }
-            shelves.markVerified(folder)
         }
     }
 
@@ -83,7 +82,7 @@ internal class BundleLibrary(
 
     /** Removes a bundle that did not come with the app. */
     fun delete(entry: BundleEntry): Unit = work {
-        if (!entry.folder.deleteRecursively()) {
+        if (!deleteTree(entry.folder)) {
             throw ArcMobileException(
                 Kind.OUTPUT,
                 "${entry.folder.name}: cannot be deleted whole; " +
@@ -103,7 +102,7 @@ internal class BundleLibrary(
         val task = currentCoroutineContext()
         var checked = 0L
         documents.open(uri).use { stream ->
-            BundleZip().place(stream, folder) { bytes ->
+            BundleZip(shelves.verifiedCache).place(stream, folder) { bytes ->
                 task.ensureActive()
                 if (bytes - checked > BYTES_BETWEEN_CHECKS) {
                     checked = bytes
@@ -114,7 +113,6 @@ internal class BundleLibrary(
                 tell(LibraryState.Task.IMPORT, name, fraction)
             }
         }
-        shelves.markVerified(folder)
         settings.bundle = BundleEntry.id(Origin.IMPORTED, folder)
     }
 
@@ -151,7 +149,9 @@ internal class BundleLibrary(
     private fun look(): BundleEntry? {
         val bundles = shelves.read()
         val usable = bundles.filter { it.facts != null }
-        val chosen = usable.firstOrNull { it.id == settings.bundle } ?: usable.firstOrNull()
+        val chosen = usable.firstOrNull { it.id == settings.bundle }
+            ?: usable.firstOrNull { it.facts?.backend == DEFAULT_BACKEND }
+            ?: usable.firstOrNull()
         val fit = chosen?.takeIf(shelves::isVerified)
         mutableState.update {
             it.copy(bundles = bundles, chosen = fit, looked = true, work = null)
@@ -172,6 +172,10 @@ internal class BundleLibrary(
         mutableState.update { it.copy(work = LibraryState.Work(task, name, fraction)) }
 
     private companion object {
+        // Not ExecuTorch, until its build in the APK, a fork of 1.3 that computes some convolutions
+        // of older bundles wrongly, has been shown to sound as Python does.
+        const val DEFAULT_BACKEND = "onnx"
+
         /** A zip does not tell how much it unpacks to: the space is checked on the way. */
         const val BYTES_BETWEEN_CHECKS = 8L shl 20
     }

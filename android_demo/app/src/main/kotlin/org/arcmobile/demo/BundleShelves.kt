@@ -10,11 +10,12 @@ import org.arcmobile.Bundle
  *
  * @param own the app's own folder of bundles.
  * @param pushed gives the folder where adb puts bundles; null while it cannot be reached.
+ * @property verifiedCache where it is remembered that files are right, see [Bundle.open].
  */
 internal class BundleShelves(
     private val own: File,
     private val pushed: () -> File?,
-    private val settings: Settings,
+    val verifiedCache: File,
 ) {
     private class Known(val state: String, val entry: BundleEntry)
 
@@ -40,8 +41,11 @@ internal class BundleShelves(
             pushed()?.let { read(it, Origin.PUSHED) }.orEmpty()
 
     /** Whether the files of [entry] are as they were when they were last verified. */
-    fun isVerified(entry: BundleEntry): Boolean =
-        settings.verified(entry.folder.path) == state(entry.folder)
+    fun isVerified(entry: BundleEntry): Boolean = try {
+        Bundle.openUnverified(entry.folder).isVerified(verifiedCache)
+    } catch (_: ArcMobileException) {
+        false
+    }
 
     /**
      * Compares the files of [entry] with its manifest; throws [ArcMobileException] if they differ,
@@ -49,8 +53,7 @@ internal class BundleShelves(
      */
     fun verify(entry: BundleEntry, onBytes: OnBytes) {
         try {
-            Bundle.open(entry.folder).verify(onBytes)
-            markVerified(entry.folder)
+            Bundle.open(entry.folder, verifiedCache, onBytes)
         } catch (error: ArcMobileException) {
             val broken = entry.copy(facts = null, problem = error.message)
             known[entry.folder] = Known(state(entry.folder), broken)
@@ -58,13 +61,9 @@ internal class BundleShelves(
         }
     }
 
-    /** Says that the files in [folder] have just been verified. */
-    fun markVerified(folder: File): Unit = settings.setVerified(folder.path, state(folder))
-
     /** Says that there is no bundle in [folder] any more. */
     fun forget(folder: File) {
         known -= folder
-        settings.setVerified(folder.path, null)
     }
 
     /** A folder for an imported bundle, named like [name] as far as a folder can be. */

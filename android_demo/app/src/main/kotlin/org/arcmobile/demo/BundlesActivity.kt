@@ -116,13 +116,14 @@ internal class BundlesActivity : Activity() {
         }
     }
 
-    private fun describe(facts: BundleFacts): String = listOf(
+    private fun describe(facts: BundleFacts): String = listOfNotNull(
         getString(R.string.bundle_recipe, facts.recipe, facts.runtime),
         getString(
             R.string.bundle_size,
             demo.device.size(facts.bytes),
             String.format(Locale.getDefault(), "%.1f", facts.longestSeconds),
         ),
+        if (facts.isFlowModel) getString(R.string.bundle_flow_model) else null,
     ).joinToString("\n")
 
     private fun renderWork(work: LibraryState.Work?) {

@@ -26,10 +26,10 @@ internal class DemoApplication : Application() {
     val documents: Documents by lazy { Documents(contentResolver) }
     val player: Player by lazy { Player(scope, AudioFocus(this)) }
     private val shelves by lazy {
-        BundleShelves(filesDir.resolve("bundles"), { getExternalFilesDir("bundles") }, settings)
+        BundleShelves(filesDir.resolve("bundles"), { getExternalFilesDir("bundles") }, cacheDir)
     }
     val library: BundleLibrary by lazy {
-        val packed = PackedBundles(assets)
+        val packed = PackedBundles(assets, cacheDir)
         BundleLibrary(scope, shelves, packed, documents, settings, device, failures)
     }
     val session: GenerationSession by lazy {
@@ -39,7 +39,7 @@ internal class DemoApplication : Application() {
         )
     }
     val benchmark: Benchmark by lazy {
-        Benchmark(this, scope, library, device, failures, computing)
+        Benchmark(this, scope, library, device, failures, computing, session::unload)
     }
 
     /** Held by whoever uses the processor: a second one would spoil the figures and the sound. */

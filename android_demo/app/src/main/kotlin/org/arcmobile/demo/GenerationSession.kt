@@ -146,7 +146,9 @@ internal class GenerationSession(
         val sound = Sound(audio.sampleRate, audio.channels, frames)
         val seed = request.seed ?: rollSeed()
         val file = sounds.newFile(request.prompt, seed)
-        WavWriter.create(file, audio.sampleRate, audio.channels).use { writer ->
+        WavWriter.create(
+            file, audio.sampleRate, audio.channels, expectedSamples = frames.toLong(),
+        ).use { writer ->
             generator.generate(request.copy(seed = seed)).collect { event ->
                 when (event) {
                     is GenerationEvent.Progress -> progress(event)
@@ -173,7 +175,8 @@ internal class GenerationSession(
         val facts = entry.facts ?: throw ArcMobileException(Kind.BUNDLE, entry.problem.orEmpty())
         device.requireMemory(facts)
         val roomy = device.memory > ALL_IN_MEMORY * facts.bytes
-        val generator = AudioGenerator.open(entry.folder, GeneratorOptions(keepLoaded = roomy))
+        val options = GeneratorOptions(keepLoaded = roomy, verifiedCache = context.cacheDir)
+        val generator = AudioGenerator.open(entry.folder, options)
         opened = Opened(entry, generator, roomy)
         return generator
     }

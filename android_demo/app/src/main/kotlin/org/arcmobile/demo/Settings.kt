@@ -40,11 +40,6 @@ internal class Settings(private val preferences: SharedPreferences) {
         get() = text(SOUND)
         set(value) = put(SOUND, value)
 
-    /** The state in which the files of a bundle's folder were last verified. */
-    fun verified(folder: String): String? = text(VERIFIED + folder)
-
-    fun setVerified(folder: String, state: String?): Unit = put(VERIFIED + folder, state)
-
     private fun text(key: String): String? = preferences.getString(key, null)
 
     private fun put(key: String, value: String?) =
@@ -59,6 +54,5 @@ internal class Settings(private val preferences: SharedPreferences) {
         const val PLAY_WHILE_MADE = "play_while_made"
         const val BUNDLE = "bundle"
         const val SOUND = "sound"
-        const val VERIFIED = "verified "
     }
 }

@@ -53,7 +53,7 @@ internal class SoundStore(val folder: File) {
         val values = bytes.slice().order(ByteOrder.LITTLE_ENDIAN).asShortBuffer()
         val frames = values.remaining() / channels
         return Sound(rate, channels, frames).apply {
-            append(FloatArray(frames * channels) { values.get(it) / Short.MAX_VALUE.toFloat() })
+            append(FloatArray(frames * channels) { values.get(it) / FULL_SCALE })
             end()
         }
     }
@@ -63,6 +63,7 @@ internal class SoundStore(val folder: File) {
         const val MOST_KEPT = 10
         const val MOST_BYTES = 256L shl 20
 
+        const val FULL_SCALE = 32768f
         const val RIFF = 0x46464952 // "RIFF"
         const val FORMAT_AT = 20
         const val CHANNELS_AT = 22

@@ -99,17 +99,28 @@ class BundlesScreenTest : AppTest() {
         }
         push("other-device") { folder ->
             val manifest = folder.resolve("manifest.json")
-            manifest.writeText(manifest.readText().replace("\"onnx\"", "\"executorch\""))
+            manifest.writeText(
+                manifest.readText()
+                    .replace(MINIMUM, "")
+                    .replace(ONNX, "$EXECUTORCH, \"minimum_runtime\": \"1.0\""),
+            )
+        }
+        push("too-new") { folder ->
+            val manifest = folder.resolve("manifest.json")
+            manifest.writeText(
+                manifest.readText().replace(MINIMUM, "").replace(ONNX, EXECUTORCH),
+            )
         }
         push("garbage") { it.resolve("manifest.json").writeText("{") }
         open()
 
-        assertEquals(6, cards.size)
+        assertEquals(7, cards.size)
         val reasons = mapOf(
             "no-file" to "dit.onnx: missing",
             "no-manifest" to "no manifest.json",
             "other-backend" to "litert",
             "other-device" to "native library",
+            "too-new" to "which means 1.5.1",
             "garbage" to "JSON",
         )
         for ((name, reason) in reasons) {
@@ -119,6 +130,18 @@ class BundlesScreenTest : AppTest() {
             assertFalse(broken.isEnabled)
         }
         assertEquals(Origin.PACKED, library.chosen?.origin)
+    }
+
+    @Test
+    fun `a flow model is marked as one`() {
+        push("flow") { folder ->
+            val manifest = folder.resolve("manifest.json")
+            val text = manifest.readText().replace(OBJECTIVE, "")
+            manifest.writeText(text.replaceFirst("{", "{\"objective\": \"rectified_flow\","))
+        }
+        open()
+
+        assertContains(card("From adb").line(R.id.item_facts), "A flow model")
     }
 
     @Test
@@ -170,7 +193,7 @@ class BundlesScreenTest : AppTest() {
             it.parentFile!!.mkdirs()
             it.writeText("half")
         }
-        val again = BundleShelves(app.filesDir.resolve("bundles"), { null }, app.settings)
+        val again = BundleShelves(app.filesDir.resolve("bundles"), { null }, app.cacheDir)
         again.prepare()
 
         assertEquals(emptyList(), imported())
@@ -228,5 +251,12 @@ class BundlesScreenTest : AppTest() {
         controller.recreate()
 
         assertEquals(2, cards.size)
+    }
+
+    private companion object {
+        const val ONNX = "\"backend\": \"onnx\""
+        const val EXECUTORCH = "\"backend\": \"executorch\""
+        val MINIMUM = Regex("\"minimum_runtime\": [^,]*,")
+        val OBJECTIVE = Regex("\"objective\": [^,]*,")
     }
 }

@@ -2,6 +2,7 @@ package org.arcmobile.demo
 
 import java.io.File
 import java.io.IOException
+import kotlin.random.Random
 import kotlin.test.Test
 import kotlin.test.assertContentEquals
 import kotlin.test.assertEquals
@@ -79,5 +80,30 @@ class SoundStoreTest {
 
         assertFailsWith<IOException> { store.read(text) }
         assertFailsWith<IOException> { store.read(short) }
+    }
+
+    @Test
+    fun `a spoilt file is read or refused`() {
+        val file = store.newFile("rain", seed = 7u)
+        WavWriter.create(file, sampleRate = 44100, channels = 2).use {
+            it.write(AudioChunk(FloatArray(200), channels = 2, sampleRate = 44100))
+            it.finish()
+        }
+        val whole = file.readBytes()
+        for (seed in 0 until System.getProperty("arcmobile.mutations").toInt()) {
+            val random = Random(seed)
+            val spoilt = whole.copyOf(random.nextInt(whole.size + 1))
+            repeat(random.nextInt(4)) {
+                if (spoilt.isNotEmpty()) {
+                    spoilt[random.nextInt(minOf(48, spoilt.size))] = random.nextInt(256).toByte()
+                }
+            }
+            file.writeBytes(spoilt)
+            try {
+                store.read(file)
+            } catch (_: IOException) {
+                continue
+            }
+        }
     }
 }
