@@ -13,7 +13,7 @@ that are still the same are kept, under the captions that these have now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,14 +128,14 @@ def cache_sound_folder(
 ) -> bool:
     """Encodes the sounds of a folder; those that are cached already need no encoding.
 
-    Shards with sounds or captions that have changed are written anew, and those of sounds that are
-    gone are removed. For the rest see :func:`cache_latents`.
+    Shards with sounds or captions that have changed are removed at once, so that a run that is
+    killed leaves none of them, and written anew. For the rest see :func:`cache_latents`.
     """
     settings = settings or CacheSettings()
     origin = {"kind": _RECORDED}
     known: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def shard_is_there(path: Path, header: Mapping[str, Any], seeds: range) -> bool:
+    def is_current(path: Path, seeds: range) -> bool:
         wanted = [(sounds.digests[seed], sounds.captions(seed)) for seed in seeds]
         return path in there and there[path] == wanted
 
@@ -146,14 +146,20 @@ def cache_sound_folder(
             there[path] = [(sound.digest, sound.captions) for sound in shard.sounds]
             for row, sound in enumerate(shard.sounds):
                 known[sound.digest] = shard.mean[row], shard.stdev[row]
-        complete = _write_shards(
-            encode, folder, range(len(sounds)), settings, origin,
-            sounds.__getitem__, shard_is_there, known, on_sound,
+        every = range(len(sounds))
+        current = {path for path, part in _parts(folder, every, settings) if is_current(path, part)}
+        for path in there.keys() - current:
+            path.unlink()
+        return _write_shards(
+            encode, folder, every, settings, origin, sounds.__getitem__,
+            lambda path, header, seeds: path in current, known, on_sound,
         )  # fmt: skip
-        if complete:
-            for path in _shard_paths(folder)[-(-len(sounds) // settings.shard) :]:
-                path.unlink()
-        return complete
+
+
+def _parts(folder: Path, seeds: range, settings: CacheSettings) -> Iterator[tuple[Path, range]]:
+    """Each shard's file and its part of the seeds."""
+    for index, start in enumerate(range(0, len(seeds), settings.shard)):
+        yield folder / f"shard-{index:05d}.safetensors", seeds[start : start + settings.shard]
 
 
 def _header(settings: CacheSettings, origin: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,9 +191,8 @@ def _write_shards(
         (folder / STOP).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"--out {folder}: cannot be written ({error.strerror})") from error
-    for index, start in enumerate(range(0, len(seeds), settings.shard)):
-        part = seeds[start : start + settings.shard]
-        path = folder / f"shard-{index:05d}.safetensors"
+    for path, part in _parts(folder, seeds, settings):
+        start = part.start - seeds.start
         header = {**_header(settings, origin), "first_seed": part.start}
         if not is_there(path, header, part):
             encoded = _Encoded(known)

@@ -136,7 +136,7 @@ def resumed(
             base_generator(base), settings, device=device, base=base.digest(), compiled=compiled
         )
         trainer.restore(tensors, header)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{out / STATE}: of another version ({error}); choose another --out"
         ) from error

@@ -184,7 +184,7 @@ def resumed(
         code = SpectralCode.load(out)
         trainer = AutoencoderTrainer(config, settings, code=code, device=device, compiled=compiled)
         trainer.restore(tensors, header)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{out / STATE}: of another autoencoder or version ({error}); choose another --out"
         ) from error

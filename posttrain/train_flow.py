@@ -50,7 +50,7 @@ def resumed(
         settings = FlowSettings(**{**header["settings"], **changed})
         trainer = FlowTrainer(base_generator(start), settings, device=device, compiled=compiled)
         trainer.restore(tensors, header)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{out / STATE}: of another model or version ({error}); choose another --out"
         ) from error

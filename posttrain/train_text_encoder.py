@@ -86,7 +86,7 @@ def resumed(out: Path, changed: Mapping[str, Any]) -> TextEncoderTrainer:
         settings = TextSettings(**{**header["settings"], **changed})
         trainer = new_trainer(out / TEXT_ENCODER_FOLDER, settings)
         trainer.restore(tensors, header)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{out / STATE}: of another encoder or version ({error}); choose another --out"
         ) from error

@@ -42,7 +42,7 @@ from arcmobile.posttrain.train_arc import base_generator, cached_batches, resume
 from arcmobile.posttrain.trainable_networks import Conditioning, TrainableGenerator
 from arcmobile.posttrain.training_loop import Rhythm
 from arcmobile.posttrain.training_settings import ArcSettings
-from arcmobile.runtime.errors import CheckpointError, InputError
+from arcmobile.runtime.errors import CheckpointError, InputError, TrainingError
 from arcmobile.runtime.sampler import pingpong
 from arcmobile.runtime.schedule import pingpong_schedule
 
@@ -392,6 +392,16 @@ def test_training_writes_and_goes_on(base: CheckpointFolder, tmp_path: Path) -> 
     assert written.digest() != base.digest()
     with pytest.raises(InputError, match="another checkpoint"):
         resumed(written, tmp_path, {}, device="cpu")
+
+
+@pytest.mark.parametrize("rate", ["generator_rate", "discriminator_rate"])
+def test_a_training_that_diverges_leaves_nothing(
+    base: CheckpointFolder, tmp_path: Path, rate: str
+) -> None:
+    trainer = ArcTrainer(base_generator(base), settings(batch=4, steps=1, **{rate: 1e25}))
+    with pytest.raises(TrainingError, match="arc diverged at step 1"):
+        train(trainer, base, batches(base, 4), tmp_path, seconds=60)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_resumed_command_keeps_the_settings_that_are_not_given(

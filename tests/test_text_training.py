@@ -43,7 +43,7 @@ from arcmobile.posttrain.training_loop import Rhythm
 from arcmobile.posttrain.training_settings import TextSettings
 from arcmobile.posttrain.training_state import write_tensors
 from arcmobile.posttrain.vocabulary import write_vocabulary
-from arcmobile.runtime.errors import CheckpointError, InputError
+from arcmobile.runtime.errors import CheckpointError, InputError, TrainingError
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
 QUICK = Rhythm(report_every=1, save_every=100, judge_every=100)
@@ -206,6 +206,20 @@ def test_a_resumed_training_is_the_same(vocabulary: Path, config: T5Config, tmp_
     rows = [json.loads(row) for row in (tmp_path / "whole" / "metrics.jsonl").open()]
     assert {"sound", "loose sound", "side said"} <= rows[-1].keys()
     assert (tmp_path / "whole" / "losses.png").is_file()
+
+
+def test_a_training_that_diverges_leaves_its_words_alone(
+    vocabulary: Path, config: T5Config, tmp_path: Path
+) -> None:
+    text = tmp_path / "text_encoder"
+    text.mkdir()
+    (text / "tokenizer.json").write_bytes((vocabulary / "tokenizer.json").read_bytes())
+    (text / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
+    trainer = new_trainer(text, TextSettings(steps=9, batch=8, warmup=1, learning_rate=1e25))
+    with pytest.raises(TrainingError, match="text encoder diverged"):
+        train(trainer, tmp_path, seconds=60, held_out=20, rhythm=QUICK)
+    assert not (text / "model.safetensors").exists()
+    assert not (tmp_path / "state.safetensors").exists()
 
 
 def test_commands_say_what_is_wrong(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ from arcmobile.posttrain.waveform_discriminator import (
     discriminator_loss,
     feature_distance,
 )
-from arcmobile.runtime.errors import CheckpointError, InputError, OutputError
+from arcmobile.runtime.errors import CheckpointError, InputError, OutputError, TrainingError
 
 SAMPLES = 4096
 HABITS = Habits(report_every=2, save_every=2, judge_every=100, held_out=2)
@@ -318,6 +318,16 @@ def test_stop_file_and_what_a_training_leaves(
             torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
         made = checkpoint.build("decoder")(mean)
         torch.testing.assert_close(network.decode(mean), made, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 9])  # the last step's weights are used by no other step
+def test_a_training_that_diverges_leaves_nothing(
+    tmp_path: Path, micro_autoencoder: AutoencoderConfig, steps: int
+) -> None:
+    trainer = AutoencoderTrainer(micro_autoencoder, settings(steps=steps, learning_rate=1e25))
+    with pytest.raises(TrainingError, match="autoencoder diverged at step"):
+        train(trainer, tmp_path, seconds=60, habits=HABITS, draw_sound=tone)
+    assert {path.name for path in tmp_path.iterdir()} <= {"metrics.jsonl"}
 
 
 def test_an_interrupted_write_leaves_the_old_state(

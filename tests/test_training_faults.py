@@ -333,6 +333,23 @@ def test_what_changes_in_a_folder_changes_in_its_cache(tmp_path: Path) -> None:
     assert torch.equal(fewer.mean, now.mean[3:])
 
 
+def test_a_run_that_is_stopped_leaves_nothing_old(tmp_path: Path) -> None:
+    sounds, folder = sounds_in(tmp_path / "sounds", 6), tmp_path / "cache"
+    cached(folder, sounds)
+    for name in ("3", "5"):
+        write_sound(sounds / f"{name}.wav", 1000, "higher\n")
+
+    def stopped(audio: Tensor) -> tuple[Tensor, Tensor]:
+        raise KeyboardInterrupt
+
+    settings = CacheSettings(source="test", samples=SAMPLES, sample_rate=RATE, shard=2, batch=1)
+    with pytest.raises(KeyboardInterrupt):
+        cache_sound_folder(stopped, folder, SoundFolder(sounds, SAMPLES, RATE), settings=settings)
+    assert [sound.captions for sound in LatentCache(folder).sounds] == [("tone 0",), ("tone 1",)]
+    encoded, now = cached(folder, sounds)
+    assert (encoded, len(now)) == (4, 6)
+
+
 def test_a_damaged_or_foreign_shard_is_never_believed(tmp_path: Path) -> None:
     sounds, folder = sounds_in(tmp_path / "sounds", 2), tmp_path / "cache"
     cached(folder, sounds)
