@@ -45,7 +45,6 @@ test: $(INSTALLED_DEV) native native-arm64 ## Run the tests (needs make apt-pack
 
 faults: $(INSTALLED_DEV) native ## Broken inputs for every reader, COUNT of each (READERS="manifest ...")
 	@cd tests && $(abspath $(BIN))/python -m faults.long_run --count $(COUNT) $(READERS)
-	@ARCMOBILE_FAULTS_TURNS=100 $(BIN)/pytest tests/faults/test_engines.py
 
 lint: $(INSTALLED_DEV) ## Check style and types
 	@$(BIN)/ruff check .
