@@ -65,7 +65,7 @@ READERS: dict[str, Callable[[Path], None]] = {
 FILES = sorted(path.relative_to(CORPUS) for path in CORPUS.rglob("*") if path.is_file())
 
 
-@pytest.mark.usefixtures("shared_inputs")
+@pytest.mark.usefixtures("inputs_folder")
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_corpus(file: Path, tmp_path: Path) -> None:
     kind, verdict, _ = file.parts
