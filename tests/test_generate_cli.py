@@ -90,6 +90,65 @@ def test_generate_command_for_many(
     assert names == {"warm-rain-3.wav", "warm-rain-3-2.wav", "ete-9.wav", "ete-9-2.wav"}
 
 
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (b'\xef\xbb\xbf{"prompt": "drum", "seed": 7}\n', ["drum-7"]),
+        ('{"prompt": "wind\u2028rain", "seed": 7}\n'.encode(), ["windrain-7"]),
+        (b"wind\r\nrain\rdrum\x0cbell\n", ["wind-1", "rain-1", "drum-bell-1"]),
+    ],
+)
+def test_prompts_files_of_other_editors(
+    folder: Path, tmp_path: Path, content: bytes, names: list[str]
+) -> None:
+    (tmp_path / "prompts").write_bytes(content)
+    common = ("--bundle", folder, "--seed", 1, "--seconds", 0.1)
+    result = arcmobile(
+        "generate", "--prompts", tmp_path / "prompts", *common, "--out", f"{tmp_path}/takes.v2/"
+    )
+    assert result.exit_code == 0, result.output
+    assert {path.stem for path in (tmp_path / "takes.v2").iterdir()} == set(names)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("drum\nbell\n".encode("utf-16-le"), "NUL character"),
+        ("drum\n".encode("utf-16"), "not UTF-8"),
+        (b"drum\nbell\0\n", "line 2: holds a NUL"),
+        (b'{"prompt": "x", "seconds": 1e308}', "--seconds 1e+308"),
+        (b'{"prompt": "x", "seconds": 1e999}', "line 1: seconds: inf is not"),
+        (b'{"prompt": "x", "seconds": NaN}', "line 1: seconds: nan is not"),
+        (b'{"prompt": "x", "seed": 1, "seed": 2}', "'seed' stands twice"),
+        (b'{"prompt": ' + b"[" * 100_000, "nested deeper"),
+        (b'{"prompt": "x", "seed": ' + b"9" * 5000 + b"}", "line 1"),
+        (b'{"prompt": "x", "numbers": {"a": 1e39}}', "--number a"),
+        (b"rain " * 20_000, "65536"),
+    ],
+)
+def test_prompts_files_that_are_refused(
+    folder: Path, tmp_path: Path, content: bytes, word: str
+) -> None:
+    (tmp_path / "prompts").write_bytes(content)
+    out = tmp_path / "out"
+    result = arcmobile(
+        "generate", "--prompts", tmp_path / "prompts", "--bundle", folder, "--out", out
+    )
+    refused(result, word)
+    assert not out.exists()
+
+
+def test_names_with_markup_are_shown_as_they_are(tmp_path: Path) -> None:
+    path = onnx_bundle.make_bundle(tmp_path / "[bold]b")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["model_id"] = "[/red] x :smile:"
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    result = arcmobile("inspect", path)
+    assert result.exit_code == 0, result.output
+    assert "[/red] x :smile:" in result.stdout
+    refused(arcmobile("inspect", tmp_path / "[/red]\nnowhere"), "[/red] nowhere")
+
+
 def test_generate_command_warns(folder: Path, tmp_path: Path) -> None:
     loud = onnx_bundle.make_bundle(tmp_path / "loud", gain=100.0)
     prompt = "slow drums and a warm bass on a tin roof"
@@ -109,6 +168,10 @@ def test_generate_command_warns(folder: Path, tmp_path: Path) -> None:
         (["rain", "--bundle", "BUNDLE", "--seconds", "99"], "--seconds 99"),
         (["rain", "--bundle", "BUNDLE", "--steps", "0"], "--steps 0"),
         (["rain", "--bundle", "BUNDLE", "--threads", "0"], "--threads 0"),
+        (["rain", "--bundle", "BUNDLE", "--threads", "100000"], "1 to 1024"),
+        (["rain", "--bundle", "BUNDLE", "--seconds", "1e308"], "--seconds 1e+308"),
+        (["rain", "--bundle", "BUNDLE", "--seconds", "nan"], "--seconds nan"),
+        (["rain", "--bundle", "BUNDLE", "--out", ""], "--out"),
         (["rain", "--bundle", "BUNDLE", "--number", "seconds_start"], "NAME=VALUE"),
         (["rain", "--bundle", "BUNDLE", "--out", "a.flac", "--format", "wav"], "--format wav"),
         (["rain", "--bundle", "BUNDLE", "--out", "a.mp3"], ".wav or .flac"),
