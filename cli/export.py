@@ -145,6 +145,13 @@ class StepLog:
 def _summary(outcome: ExportOutcome) -> None:
     console = plain_console()
     manifest = outcome.bundle.manifest
+    if manifest.objective == "rectified_flow":
+        typer.echo(
+            f"warning: {manifest.model_id} is a flow model (rectified_flow): "
+            f"{manifest.schedule.default_steps} steps without guidance are not what it was trained "
+            "for; `arcmobile posttrain arc` makes a few-step model of it",
+            err=True,
+        )
     table = Table(title=f"{manifest.model_id} · {manifest.backend} · {manifest.recipe}")
     delegating = any(one.summary.delegation for one in outcome.components)
     table.add_column("component", no_wrap=True)

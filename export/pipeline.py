@@ -54,7 +54,7 @@ from arcmobile.runtime.bundle import (
     write_bundle,
 )
 from arcmobile.runtime.engine import EngineOptions, open_engine
-from arcmobile.runtime.errors import ExportError
+from arcmobile.runtime.errors import ExportError, InputError, one_line
 from arcmobile.runtime.tensors import CONDITIONER, DIT, ENCODER, NEXT_FEATURES, stage_of
 
 # Least SNR in dB of a program against the float32 network, by the lowest precision in it. These
@@ -65,6 +65,8 @@ MINIMUM_SNR_DB: Mapping[Precision, float] = {
     Precision.INT8_WEIGHT_ONLY: 25.0,
     Precision.INT8_DYNAMIC: 18.0,
 }
+
+_LONGEST_ID = 200
 
 Report = Callable[[str], None]
 
@@ -180,15 +182,18 @@ def export_bundle(request: ExportRequest, report: Report = lambda line: None) ->
     """
     start = time.perf_counter()
     recipe, backend = get_recipe(request.recipe), get_backend(request.backend)
+    EngineOptions(threads=request.threads).thread_count()
+    model_id = _model_id(request)
     folder = CheckpointFolder.open(request.checkpoint, request.text_encoder)
     frames = plan_frames(folder.config, request.frames, request.window)
+    cache = ProgramCache(request.cache) if request.cache else None
     with write_bundle(request.destination, overwrite=request.overwrite) as writer:
         report("checking the checkpoint")
         require_sound(folder)
         digest = folder.digest()
         tokenizer_files = write_tokenizer_files(folder, writer)
         lowered = _lower_components(
-            request, folder, recipe, backend, frames, digest, writer, report
+            request, folder, recipe, backend, frames, digest, writer, cache, report
         )
 
         def manifest() -> Manifest:
@@ -196,7 +201,7 @@ def export_bundle(request: ExportRequest, report: Report = lambda line: None) ->
                 folder,
                 frames,
                 {one.name: _component(one, writer) for one in lowered},
-                model_id=request.model_id or request.checkpoint.resolve().name,
+                model_id=model_id,
                 recipe=recipe.name,
                 backend=backend.name,
                 digest=digest,
@@ -208,6 +213,22 @@ def export_bundle(request: ExportRequest, report: Report = lambda line: None) ->
         writer.finish(manifest())
     bundle = Bundle.open(request.destination)
     return ExportOutcome(bundle, lowered, time.perf_counter() - start)
+
+
+def _model_id(request: ExportRequest) -> str:
+    """The name for the manifest, which is one line.
+
+    Raises:
+        InputError: the name asked for is not.
+    """
+    name = request.model_id
+    if name is None:
+        return one_line(request.checkpoint.resolve().name)[:_LONGEST_ID] or "model"
+    if not name or name != one_line(name) or len(name) > _LONGEST_ID:
+        raise InputError(
+            f"--model-id {name!r}: give 1 to {_LONGEST_ID} printable characters on one line"
+        )
+    return name
 
 
 def _component(lowered: LoweredComponent, writer: BundleWriter) -> Component:
@@ -231,11 +252,11 @@ def _lower_components(
     frames: FramePlan,
     digest: str,
     writer: BundleWriter,
+    cache: ProgramCache | None,
     report: Report,
 ) -> list[LoweredComponent]:
     parts = [part.component for part in frames.decoder]
     names = [CONDITIONER, DIT, *parts, *([ENCODER] if request.encoder else [])]
-    cache = ProgramCache(request.cache) if request.cache else None
     examples = ExampleInputs(tokenize_example(folder_tokenizer(folder)), {})
     lowered = []
     for name in names:

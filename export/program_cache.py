@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from arcmobile.export.backends.base import Delegation, LoweringEntry, LoweringSummary
 from arcmobile.runtime.errors import OutputError
+from arcmobile.runtime.output_claims import Busy
+from arcmobile.runtime.whole_output import whole_file
 
+_LONGEST_NOTE: Final = 1 << 20
+_BLOCK: Final = 1 << 20
 _SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "quant")
 
 
@@ -52,50 +56,97 @@ def program_key(
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+class _Delegation(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    delegates: int
+    outside: dict[str, int]
+
+
+class _Note(BaseModel):
+    """The first line of an entry; the program follows it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+    seconds: float
+    peak_memory: int
+    delegation: dict[str, _Delegation]
+
+
 class ProgramCache:
-    """A folder of programs, each with a JSON summary written after it."""
+    """A folder of programs, each a file of its own that begins with a line about it.
+
+    Entries appear whole, are copied in and out, and are believed only when their digest is right:
+    neither another export nor an editor can change the program of a bundle through the cache.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
 
     def __init__(self, folder: Path):
         self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"--cache {folder}: cannot be made ({error.strerror}); give another folder"
+            ) from error
 
     def take(self, key: str, destination: Path) -> LoweringSummary | None:
-        """Put the cached program at ``destination`` and return its summary, or None."""
-        program, note = self._folder / key, self._folder / f"{key}.json"
+        """Put the cached program at ``destination`` and return its summary.
+
+        Returns:
+            None if there is no entry, or one that is damaged; nothing is at ``destination`` then.
+        """
         try:
-            stored: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
-            delegation = {n: Delegation(**d) for n, d in stored.pop("delegation").items()}
-            summary = LoweringSummary(**stored, delegation=delegation)
-            if program.stat().st_size != summary.bytes:
-                return None
-        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+            with (self._folder / key).open("rb") as entry:
+                note = _Note.model_validate_json(entry.readline(_LONGEST_NOTE))
+                sound = _copy(entry, destination) == (note.sha256, note.bytes)
+        except (OSError, ValidationError) as error:
+            if isinstance(error, OSError) and error.filename == str(destination):
+                raise
             return None
-        _link_or_copy(program, destination)
-        return summary
+        if not sound:
+            destination.unlink(missing_ok=True)
+            return None
+        return LoweringSummary(
+            bytes=note.bytes,
+            seconds=note.seconds,
+            peak_memory=note.peak_memory,
+            delegation={n: Delegation(**d.model_dump()) for n, d in note.delegation.items()},
+        )
 
     def keep(self, key: str, program: Path, summary: LoweringSummary) -> None:
-        """Store a program; the note comes last, so half an entry is never taken.
+        """Store a program; nothing happens where another export is storing the same just now.
 
         Raises:
             OutputError: the cache folder cannot be written.
         """
-        note = self._folder / f"{key}.json"
+        with program.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        note = _Note.model_validate({"sha256": digest, **asdict(summary)})
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            partial = self._folder / f".{key}.partial"
-            partial.unlink(missing_ok=True)
-            _link_or_copy(program, partial)
-            partial.replace(self._folder / key)
-            partial.write_text(json.dumps(asdict(summary)), encoding="utf-8")
-            partial.replace(note)
-        except OSError as error:
-            raise OutputError(
-                f"--cache {self._folder}: cannot be written ({error.strerror}); give another folder"
-            ) from error
+            with (
+                whole_file(self._folder / key, overwrite=True, option="--cache") as unfinished,
+                unfinished.open("wb") as entry,
+                program.open("rb") as file,
+            ):
+                entry.write(note.model_dump_json().encode() + b"\n")
+                while block := file.read(_BLOCK):
+                    entry.write(block)
+        except OutputError as error:
+            if not isinstance(error.__context__, Busy):
+                raise
 
 
-def _link_or_copy(source: Path, destination: Path) -> None:
-    # Programs are never changed in place, so one copy on disk can serve cache and bundle.
-    try:
-        os.link(source, destination)
-    except OSError:
-        shutil.copyfile(source, destination)
+def _copy(source: IO[bytes], destination: Path) -> tuple[str, int]:
+    """Copy the rest of a file; returns its sha256 (hex) and its bytes."""
+    digest, size = hashlib.sha256(), 0
+    with destination.open("wb") as file:
+        while block := source.read(_BLOCK):
+            file.write(block)
+            digest.update(block)
+            size += len(block)
+    return digest.hexdigest(), size
