@@ -104,6 +104,9 @@ class _DrawnTensors:
     def shape(self, name: str) -> tuple[int, ...] | None:
         return self._plans[name].shape if name in self._plans else None
 
+    def type_name(self, name: str) -> str:
+        return "float32"
+
     def read(self, name: str) -> Tensor:
         plan = self._plans[name]
         if plan.values is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ def tokenizer_faults(files: list[Path], config: T5Config) -> Iterator[str]:
         files: those of ``tokenizer.json`` and ``spiece.model`` that there are.
         config: the text encoder's.
     """
-    texts: dict[str, str] = {}
+    sound: list[_Sound] = []
     for path in files:
         try:
             if path.suffix == ".json":
@@ -51,14 +52,30 @@ def tokenizer_faults(files: list[Path], config: T5Config) -> Iterator[str]:
             else:
                 with _library_errors(path, "a SentencePiece model"):
                     text = tokenizer_json_from_sentencepiece(path)
-                    # As the native runner does.
+                    # As runtimes do that read this file alone.
                     sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
-            yield from _single_faults(path, text, config)
-            texts[path.name] = text
+            with _library_errors(path, "a tokenizer"):
+                tokenizer = PromptTokenizer(
+                    text, max_length=_LENGTH, pad_id=config.pad_token_id, eos_id=config.eos_token_id
+                )
+                size = check_tokenizer_file(text)
+                ids = [_tokens(tokenizer, probe) for probe in _PROBES]
         except CheckpointError as error:
             yield str(error).removeprefix(f"{path.parent}/")
-    if len(texts) == len(files) == 2:
-        yield from _differences(files, texts, config)
+        else:
+            yield from _misfits(path, size, ids, config)
+            sound.append(_Sound(path, text, ids))
+    if len(sound) == 2:
+        yield from _differences(*sound)
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """A file that could be read: its ``tokenizer.json``, and the ids of each probe."""
+
+    path: Path
+    text: str
+    ids: list[list[int]]
 
 
 def read_tokenizer_json(path: Path) -> str:
@@ -88,25 +105,15 @@ def _library_errors(path: Path, what: str) -> Iterator[None]:
         raise CheckpointError(f"{path}: not {what} ({error}); download it again") from error
 
 
-def _prompt_tokenizer(path: Path, text: str, config: T5Config) -> PromptTokenizer:
-    with _library_errors(path, "a tokenizer"):
-        return PromptTokenizer(
-            text, max_length=_LENGTH, pad_id=config.pad_token_id, eos_id=config.eos_token_id
-        )
-
-
-def _single_faults(path: Path, text: str, config: T5Config) -> Iterator[str]:
+def _misfits(path: Path, size: int, ids: list[list[int]], config: T5Config) -> Iterator[str]:
     """Faults of one file against the text encoder's config."""
-    tokenizer = _prompt_tokenizer(path, text, config)
-    if (size := check_tokenizer_file(text)) > config.vocab_size:
+    if size > config.vocab_size:
         yield (
             f"{path.name} has {size} ids, the embedding {config.vocab_size} rows; "
             "give the tokenizer of this text encoder"
         )
-    for probe in _PROBES:
-        with _library_errors(path, "a tokenizer"):
-            ids = _tokens(tokenizer, probe)
-        if not ids or ids[-1] != config.eos_token_id:
+    for probe, found in zip(_PROBES, ids, strict=True):
+        if not found or found[-1] != config.eos_token_id:
             yield (
                 f"{path.name} does not end {probe!r} with eos_token_id {config.eos_token_id}; "
                 "give the tokenizer of a T5 encoder"
@@ -119,35 +126,27 @@ def _tokens(tokenizer: PromptTokenizer, prompt: str) -> list[int]:
     return [int(one) for one in tokens.input_ids[0, : min(tokens.count, _LENGTH)]]
 
 
-def _differences(files: list[Path], texts: dict[str, str], config: T5Config) -> Iterator[str]:
+def _differences(given: _Sound, spiece: _Sound) -> Iterator[str]:
     """The first point in which ``tokenizer.json`` and ``spiece.model`` differ."""
-    given, spiece = (json.loads(texts[path.name])["model"] for path in files)
+    names, way_out = f"{given.path.name} and {spiece.path.name}", "give both from one text encoder"
     # Sentinels stand behind the pieces, in either file or in both.
-    pieces = len(read_sentencepiece(files[1]).pieces)
-    pairs = zip(given["vocab"][:pieces], spiece["vocab"][:pieces], strict=False)
-    for index, (one, other) in enumerate(pairs):
+    count = len(read_sentencepiece(spiece.path).pieces)
+    first, second = (json.loads(one.text)["model"]["vocab"][:count] for one in (given, spiece))
+    for index, (one, other) in enumerate(zip(first, second, strict=False)):
         if not _same_piece(one, other):
             yield (
-                f"{files[0].name} and {files[1].name} differ: id {index} is "
-                f"{shown_name(str(one[0]))} ({one[1]:g}) and {shown_name(str(other[0]))} "
-                f"({other[1]:g}); give both from one text encoder"
+                f"{names} differ: id {index} is {shown_name(one[0])} ({one[1]:g}) and "
+                f"{shown_name(other[0])} ({other[1]:g}); {way_out}"
             )
             return
-    if len(given["vocab"]) < pieces:
-        yield (
-            f"{files[0].name} has {len(given['vocab'])} pieces, {files[1].name} {pieces}; "
-            "give both from one text encoder"
-        )
+    if len(first) < count:
+        yield f"{names} differ: {len(first)} and {count} pieces; {way_out}"
         return
-    first, second = (_prompt_tokenizer(path, texts[path.name], config) for path in files)
-    for probe in _PROBES:
-        if _tokens(first, probe) != _tokens(second, probe):
-            yield (
-                f"{files[0].name} and {files[1].name} give other ids for {probe!r}; "
-                "give both from one text encoder"
-            )
+    for probe, ids, others in zip(_PROBES, given.ids, spiece.ids, strict=True):
+        if ids != others:
+            yield f"{names} give other ids for {probe!r}; {way_out}"
             return
 
 
 def _same_piece(one: list[Any], other: list[Any]) -> bool:
-    return one[0] == other[0] and abs(one[1] - other[1]) <= _SCORE_TOLERANCE
+    return bool(one[0] == other[0] and abs(one[1] - other[1]) <= _SCORE_TOLERANCE)

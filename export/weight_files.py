@@ -13,6 +13,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Iterable
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import IO, Final
 
@@ -151,10 +152,14 @@ class TorchSource:
 def _is_archive(path: Path) -> bool:
     try:
         return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile as error:
-        raise CheckpointError(
-            f"{path}: truncated or not a PyTorch checkpoint ({first_line(error)}); {_DOWNLOAD}"
-        ) from None
+    except (zipfile.BadZipFile, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: BaseException) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: truncated or not a PyTorch checkpoint ({first_line(error)}); {_DOWNLOAD}"
+    )
 
 
 def _load(path: Path, archive: bool) -> object:
@@ -169,9 +174,7 @@ def _load(path: Path, archive: bool) -> object:
     except Exception as error:
         # The loader trusts the order of a pickle's opcodes: damaged ones end in IndexError,
         # KeyError, AssertionError, TypeError, struct.error, BadZipFile and others.
-        raise CheckpointError(
-            f"{path}: truncated or not a PyTorch checkpoint ({first_line(error)}); {_DOWNLOAD}"
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def _weights_in(path: Path, content: object) -> dict[str, Tensor]:
@@ -214,8 +217,9 @@ def _check_pickles(path: Path, archive: bool) -> None:
     """
     try:
         if not archive:
-            with path.open("rb") as file:
-                _scan(path, file, pickles=5)  # magic, version, system, content, storage keys
+            # Mapped, because a read of a file makes room for as many bytes as it is asked for.
+            with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as mapped:
+                _scan(path, mapped, pickles=5)  # magic, version, system, content, storage keys
             return
         size = path.stat().st_size
         with zipfile.ZipFile(path) as contents:
@@ -231,30 +235,32 @@ def _check_pickles(path: Path, archive: bool) -> None:
                 if entry.filename.endswith(".pkl"):
                     if entry.file_size > _LARGEST_PICKLE:
                         raise _objects(path, f" ({entry.file_size} bytes of them)")
-                    with contents.open(entry) as file:
-                        _scan(path, file, pickles=1)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise CheckpointError(
-            f"{path}: truncated or not a PyTorch checkpoint ({first_line(error)}); {_DOWNLOAD}"
-        ) from None
+                    with contents.open(entry) as pickled:
+                        _scan(path, pickled, pickles=1)
+    except (
+        zipfile.BadZipFile,
+        struct.error,
+        NotImplementedError,
+        RuntimeError,
+        LookupError,
+        ValueError,
+        OSError,
+        EOFError,
+    ) as error:
+        raise _damaged(path, error) from None
 
 
-def _scan(path: Path, file: IO[bytes], pickles: int) -> None:
+def _scan(path: Path, file: IO[bytes] | mmap, pickles: int) -> None:
     """Name the calls of some pickles in a row that are not those of plain weights."""
     unknown: dict[str, None] = {}
     trained = False
-    try:
-        for _ in range(pickles):
-            for opcode, argument, _ in pickletools.genops(file):
-                if opcode.name in ("GLOBAL", "INST") and not _is_plain(str(argument)):
-                    unknown[str(argument).replace(" ", ".")] = None
-                elif opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
-                    unknown[f"named by {opcode.name}"] = None
-                trained |= argument == _LIGHTNING_KEY
-    except (ValueError, IndexError, struct.error, OverflowError, MemoryError):
-        pass  # damaged: the loader says so
+    for _ in range(pickles):
+        for opcode, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]
+            if opcode.name in ("GLOBAL", "INST") and not _is_plain(str(argument)):
+                unknown[str(argument).replace(" ", ".")] = None
+            elif opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
+                unknown[f"named by {opcode.name}"] = None
+            trained |= argument == _LIGHTNING_KEY
     if unknown:
         where = " of a Lightning training" if trained else ""
         raise _objects(path, f"{where} ({shown_names(list(unknown))})")

@@ -14,7 +14,7 @@ from typing import Any, Final
 _BYTE_ORDER_MARK: Final = "\ufeff"
 # Strings first, so that brackets in them do not count.
 _MOST_VALUES: Final = 4_000_000  # of all kinds, so that memory stays below a gigabyte
-_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+_TOKENS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def parse_json(data: bytes | str, *, most_bytes: int, most_levels: int) -> Any:
