@@ -16,7 +16,13 @@ from faults.readers import Attempt, reader
 
 @reader("prompts")
 def prompts(folder: Path) -> Attempt:
-    from arcmobile.cli.sounds import SoundFormat, name_files, read_requests, variations
+    from arcmobile.cli.sounds import (
+        Destination,
+        SoundFormat,
+        name_files,
+        read_requests,
+        variations,
+    )
     from arcmobile.runtime.bundle import Bundle
     from arcmobile.runtime.request import GenerationRequest, make_plan
 
@@ -24,7 +30,7 @@ def prompts(folder: Path) -> Attempt:
     path = folder / "prompts.txt"
     hum = folder / "hum.wav"
     hum.write_bytes(_sound("WAV", "PCM_16", np.zeros((1000, 2))))
-    out = folder / "out"
+    out = Destination(folder / "out", is_folder=True)
     lines: list[dict[str, object]] = [
         {"prompt": "rain", "seconds": 0.5, "seed": 7},
         {"prompt": "A\u030a", "steps": 3, "numbers": {"seconds_start": 1.0}},
