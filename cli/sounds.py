@@ -23,6 +23,7 @@ from arcmobile.runtime.whole_output import check_file
 
 _MOST_PROMPTS_BYTES: Final = 64 << 20
 _MOST_LEVELS: Final = 32
+_MOST_SOUNDS: Final = 10_000
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 
 
@@ -182,7 +183,16 @@ def _request_of_line(base: GenerationRequest, line: str, where: str) -> Generati
 
 
 def variations(requests: list[GenerationRequest], batch: int) -> Iterator[GenerationRequest]:
-    """Each request ``batch`` times with seeds that count up, from a drawn one if none is given."""
+    """Each request ``batch`` times with seeds that count up, from a drawn one if none is given.
+
+    Raises:
+        InputError: those are more than anyone waits for.
+    """
+    if len(requests) * batch > _MOST_SOUNDS:
+        raise InputError(
+            f"--batch {batch}: {len(requests)} prompts make {len(requests) * batch} sounds; "
+            f"give at most {_MOST_SOUNDS} at a time"
+        )
     for request in requests:
         # 32 bits: a seed that fits in a file name and can be typed again.
         first = secrets.randbits(32) if request.seed is None else request.seed

@@ -172,6 +172,7 @@ def test_generate_command_warns(folder: Path, tmp_path: Path) -> None:
         (["rain", "--bundle", "BUNDLE", "--seconds", "1e308"], "--seconds 1e+308"),
         (["rain", "--bundle", "BUNDLE", "--seconds", "nan"], "--seconds nan"),
         (["rain", "--bundle", "BUNDLE", "--out", ""], "--out"),
+        (["rain", "--bundle", "BUNDLE", "--batch", "1000000000"], "--batch"),
         (["rain", "--bundle", "BUNDLE", "--number", "seconds_start"], "NAME=VALUE"),
         (["rain", "--bundle", "BUNDLE", "--out", "a.flac", "--format", "wav"], "--format wav"),
         (["rain", "--bundle", "BUNDLE", "--out", "a.mp3"], ".wav or .flac"),
