@@ -172,8 +172,8 @@ internal class BundleLibrary(
         mutableState.update { it.copy(work = LibraryState.Work(task, name, fraction)) }
 
     private companion object {
-        // Not ExecuTorch, until its build in the APK, a fork of 1.3 that computes some convolutions
-        // of older bundles wrongly, has been shown to sound as Python does.
+        // Not ExecuTorch: its build in the APK is a fork of 1.3, which computes bundles of older
+        // exports wrongly, and only its x86-64 twin was shown to be right (make android-gate).
         const val DEFAULT_BACKEND = "onnx"
 
         /** A zip does not tell how much it unpacks to: the space is checked on the way. */
