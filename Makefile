@@ -72,7 +72,7 @@ install: $(INSTALLED_EXPORT) ## Only make the environment
 # The soundfile wheels of these two machines bring libsndfile along.
 apt-packages: ## Install the Debian packages that are missing (compilers, emulator, ssh)
 	@$(need_packages); \
-	need g++ g++; need gcc gcc; \
+	need g++ g++; need gcc gcc; need clang++ clang libclang-rt-14-dev; \
 	need aarch64-linux-gnu-g++ g++-aarch64-linux-gnu; need qemu-aarch64 qemu-user; \
 	need ssh openssh-client; [ -x /usr/sbin/sshd ] || missing+=(openssh-server); \
 	[ -e /usr/include/nlohmann/json.hpp ] || missing+=(nlohmann-json3-dev); \

@@ -9,6 +9,7 @@ EXECUTORCH_ARM64 := $(NATIVE_SOURCES)/.executorch-arm64
 BENCH ?= out/bench
 # One core, and all of them.
 CORES := $(shell getconf _NPROCESSORS_ONLN)
+FUZZ_SECONDS ?= 30
 THREADS ?= $(if $(filter 1,$(CORES)),1,1,$(CORES))
 PLUGIN := $(NATIVE)/plugin/libinstructions.so
 
@@ -16,6 +17,13 @@ PLUGIN := $(NATIVE)/plugin/libinstructions.so
 
 native: $(INSTALLED_EXPORT) ## Build the C++ runner for this machine
 	@$(call build_native,host)
+
+native-sanitized: $(INSTALLED_EXPORT) ## Build it with address and undefined-behaviour checks
+	@command -v clang++ >/dev/null || { echo "error: no clang++ here; run: make apt-packages"; exit 2; }
+	@$(call build_native,host-sanitized,fuzz-manifest fuzz-tokenizer fuzz-program)
+
+native-fuzz: native-sanitized ## Fuzz manifests, tokenizers and programs (FUZZ_SECONDS=30 each)
+	@$(call fuzz,manifest tokenizer program)
 
 native-arm64: $(INSTALLED_EXPORT) $(EXECUTORCH_ARM64) $(PLUGIN) ## Build it for Arm boards and the emulator
 	@$(call build_native,linux-arm64)
@@ -36,7 +44,7 @@ bench-qemu: native-arm64 $(BUNDLE)/manifest.json ## Run a bundle on emulated Arm
 	@$(ARCMOBILE) bench report $(BENCH)/qemu.json $(BENCH)/instructions.json --overwrite \
 	    --out $(BENCH)/qemu.html
 
-.PHONY: native native-arm64 native-android bench bench-qemu
+.PHONY: native native-sanitized native-fuzz native-arm64 native-android bench bench-qemu
 
 $(BUNDLE)/manifest.json:
 	@$(MAKE) export-android
@@ -53,9 +61,29 @@ run() { \
     echo "error: the native build failed; all of it is in $$log"; exit 2; \
 }; \
 echo "building the runner for $(1) (first time: about a minute)"; \
-run --preset $(1) && run --build --preset $(1) --target arcmobile-run arcmobile-probe; \
+run --preset $(1) && run --build --preset $(1) --target arcmobile-run arcmobile-probe $(2); \
 run --install ../../$(NATIVE)/$(1) --strip; \
 echo "built $(NATIVE)/$(1)/dist/arcmobile-run"
+endef
+
+# All at once. New inputs that reach new code go to build/, the seeds stay as they are; an input that
+# fails is kept there too.
+define fuzz
+for name in $(1); do \
+    seeds=runtime/native/fuzz/seeds/$$name; found=$(NATIVE)/fuzz/$$name; mkdir -p "$$found/corpus"; \
+    $(NATIVE)/host-sanitized/fuzz-$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+        -rss_limit_mb=1024 -max_len=65536 -artifact_prefix="$$found/" -verbosity=0 \
+        "$$found/corpus" "$$seeds" > "$$found/log" 2>&1 & \
+    jobs+=($$!); \
+done; \
+failed=; index=0; \
+for name in $(1); do \
+    log=$(NATIVE)/fuzz/$$name/log; \
+    if wait "$${jobs[index++]}"; then echo "fuzzed $$name: $$(grep -o 'Done.*' "$$log")"; continue; fi; \
+    grep -E 'ERROR|SUMMARY|runtime error|Test unit' "$$log"; \
+    failed=1; echo "error: fuzzing $$name failed; all of it is in $$log"; \
+done; \
+[ -z "$$failed" ] || exit 2
 endef
 
 # Hashes are checked: these are compiled or run as they come.

@@ -76,6 +76,49 @@ bool fits_into_memory(Module& module, const std::string& method) {
   return planned <= whole;
 }
 
+// The entry takes and gives what the manifest says, in the same order.
+void expect_signature(Module& module, const Component& component, const Entry& entry) {
+  const auto meta = module.method_meta(entry.name);
+  const auto expect = [&component](bool same, const char* what) {
+    if (same) return;
+    throw Error(component.path + ": its " + what +
+                " are not those of the manifest; export the bundle again");
+  };
+  if (!meta.ok()) {
+    throw Error(component.path + ": ExecuTorch finds no entry " + entry.name + " in it (" +
+                say(meta.error()) + "); export the bundle again");
+  }
+  expect(meta->num_inputs() == entry.inputs.size(), "inputs");
+  expect(meta->num_outputs() == entry.outputs.size(), "outputs");
+  for (std::size_t i = 0; i < entry.inputs.size(); ++i) {
+    const auto tensor = meta->input_tensor_meta(i);
+    expect(tensor.ok() && same_shape(entry.inputs[i], tensor->sizes()) &&
+               tensor->scalar_type() == scalar_type(entry.inputs[i].dtype),
+           "inputs");
+  }
+  for (std::size_t i = 0; i < entry.outputs.size(); ++i) {
+    const auto tensor = meta->output_tensor_meta(i);
+    expect(tensor.ok() && same_shape(entry.outputs[i], tensor->sizes()) &&
+               tensor->scalar_type() == ScalarType::Float,
+           "outputs");
+  }
+}
+
+// Loads all but the entry.
+void load_program(Module& module, const Component& component, const Entry& entry) {
+  // The minimal verification of the default follows offsets of a broken file out of bounds.
+  const auto verification = executorch::runtime::Program::Verification::InternalConsistency;
+  if (const Code code = module.load(verification); code != Code::Ok) {
+    throw Error(component.path + ": ExecuTorch refuses it (" + say(code) +
+                "); export the bundle again");
+  }
+  expect_signature(module, component, entry);
+  if (!fits_into_memory(module, entry.name)) {
+    throw Error(component.path + ": needs more memory than this machine has; use a smaller " +
+                "recipe, or export the bundle again");
+  }
+}
+
 }  // namespace
 
 void set_thread_count(int threads) {
@@ -102,43 +145,16 @@ ComponentProgram::ComponentProgram(const Component& component, const Entry& entr
   auto tracer = trace ? std::make_unique<ETDumpGen>() : nullptr;
   auto* kept = tracer.get();
   const auto load_mode = mode == LoadMode::mmap ? Module::LoadMode::Mmap : Module::LoadMode::File;
-  loaded_.reset(new Loaded{kept, Module(component.path, load_mode, std::move(tracer))});
-  Module& module = loaded_->module;
-  // The minimal verification of the default follows offsets of a broken file out of bounds.
-  const auto verification = executorch::runtime::Program::Verification::InternalConsistency;
-  if (const Code code = module.load(verification); code != Code::Ok) {
-    throw Error(component.path + ": ExecuTorch refuses it (" + say(code) +
-                           "); export the bundle again");
+  loaded_.reset(new Loaded{kept, Module(path_, load_mode, std::move(tracer))});
+  load_program(loaded_->module, component, entry);
+  if (const Code code = loaded_->module.load_method(entry.name); code != Code::Ok) {
+    throw Error(where_ + ": ExecuTorch cannot load it (" + say(code) + "); export the bundle again");
   }
-  if (!fits_into_memory(module, entry.name)) {
-    throw Error(where_ + ": needs more memory than this machine has; use a smaller recipe, or " +
-                "export the bundle again");
-  }
-  if (const Code code = module.load_method(entry.name); code != Code::Ok) {
-    throw Error(where_ + ": ExecuTorch cannot load it (" + say(code) +
-                           "); export the bundle again");
-  }
-  const auto meta = module.method_meta(entry.name);
-  const auto differs = [&](const char* what) {
-    return Error(component.path + ": its " + what +
-                            " are not those of the manifest; export the bundle again");
-  };
-  if (!meta.ok() || meta->num_inputs() != entry.inputs.size()) throw differs("inputs");
-  if (meta->num_outputs() != entry.outputs.size()) throw differs("outputs");
-  for (std::size_t i = 0; i < entry.inputs.size(); ++i) {
-    const auto tensor = meta->input_tensor_meta(i);
-    if (!tensor.ok() || !same_shape(entry.inputs[i], tensor->sizes()) ||
-        tensor->scalar_type() != scalar_type(entry.inputs[i].dtype)) {
-      throw differs("inputs");
-    }
-  }
-  for (std::size_t i = 0; i < entry.outputs.size(); ++i) {
-    const auto tensor = meta->output_tensor_meta(i);
-    if (!tensor.ok() || !same_shape(entry.outputs[i], tensor->sizes()) ||
-        tensor->scalar_type() != ScalarType::Float) {
-      throw differs("outputs");
-    }
-  }
+}
+
+void check_program(const Component& component, const Entry& entry) {
+  Module module(component.path, Module::LoadMode::File);
+  load_program(module, component, entry);
 }
 
 ComponentProgram::~ComponentProgram() {

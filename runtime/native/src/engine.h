@@ -27,6 +27,10 @@ void set_thread_count(int threads);
 // Version of the ExecuTorch libraries it was built with.
 const char* executorch_version();
 
+// Throws Error unless the file is a program whose entry is what the manifest says. Does not look
+// inside the delegates.
+void check_program(const Component& component, const Entry& entry);
+
 class ComponentProgram {
  public:
   // Loads `entry` of a component and makes it ready to run. With `trace` the runs are recorded.
