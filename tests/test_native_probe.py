@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_binaries import call, output
@@ -156,12 +157,60 @@ def test_tokens(micro_bundles: dict[str, Path]) -> None:
     assert native_tokens(arguments, TRICKY) == expected
 
 
-text = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn", "Co"]), max_size=60)
+hard_text = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+    # Marks and joiners on letters, syllables in parts, controls and white space, special tokens.
+    st.lists(
+        st.sampled_from(
+            [
+                *(
+                    "a",
+                    "A",
+                    "e",
+                    "ﬁ",
+                    "ｶ",
+                    "漢",
+                    "क",
+                    "각",
+                    "\u1100",
+                    "\u1161",
+                    "\u11a8",
+                    "🎸",
+                    "👩",
+                ),
+                *("\u0301", "\u030a", "\u0323", "\u094d", "\u200d", "\u200c", "\ufe0f", "\u3099"),
+                *("\u0600", "\x85", "\0", "\r\n", "\u00ad", "\u2028", " ", "▁", "🇯🇵", "🏽"),
+                *("</s>", "<pad>", "<extra_id_0>", "<extra_id_"),
+            ]
+        ),
+        max_size=20,
+    ).map("".join),
+)
 
 
-@given(st.lists(text, min_size=20, max_size=20))
+@given(st.lists(hard_text, min_size=40, max_size=40))
 @settings(max_examples=10, deadline=None)
 def test_tokens_of_any_text(micro_bundles: dict[str, Path], prompts: list[str]) -> None:
     tokenizer, arguments = tokenizer_of(micro_bundles["fp32"])
     expected = [python_tokens(tokenizer, prompt) for prompt in prompts]
     assert native_tokens(arguments, prompts) == expected
+
+
+CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "embedded"
+
+
+def test_decomposed_letters_of_the_embedded_tokenizer() -> None:
+    path = CHECKPOINT / "text_encoder" / "tokenizer.json"
+    library = tokenizers.Tokenizer.from_file(str(path))
+    prompts = ["A\u030a", "cafe\u0301", "ﬁ\u0301ne", "e\u0323\u0301", "rain\x85wind", "a\u200db"]
+    expected = [library.encode(prompt, add_special_tokens=True).ids for prompt in prompts]
+    assert expected[0] == [4, 1]
+    assert native_tokens([str(path)], prompts) == expected
+
+
+def test_unicode_tables_are_those_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parent.parent
+    monkeypatch.syspath_prepend(root / "android_demo" / "check")
+    import unicode_tables
+
+    assert unicode_tables.CXX.read_text() == unicode_tables.cxx(), "run check/unicode_tables.py"

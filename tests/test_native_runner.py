@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from native_binaries import I8MM_CPU, NATIVE, call, output, require
+from native_binaries import HOST, I8MM_CPU, call, output, require
 
 from arcmobile.bench.runner_stats import NativeStats
 from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle
@@ -165,7 +165,7 @@ def test_bad_options(options: list[object], said: str, micro_bundles: dict[str, 
 
 
 def test_not_unicode(micro_bundles: dict[str, Path]) -> None:
-    program = require(NATIVE / "host" / "dist" / "arcmobile-run")
+    program = require(HOST / "dist" / "arcmobile-run")
     done = subprocess.run(
         [program, micro_bundles["mobile"], b"rain \xff"], capture_output=True, timeout=60
     )
@@ -279,7 +279,7 @@ def test_damaged_files(name: str, broken: Any) -> None:
 
 def test_stopped_run_leaves_nothing(micro_bundles: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "a.wav"
-    program = require(NATIVE / "host" / "dist" / "arcmobile-run")
+    program = require(HOST / "dist" / "arcmobile-run")
     # Enough steps to be in the middle of them when the signal arrives.
     command = [program, micro_bundles["fp32"], PROMPT, "--steps", "64", "--out", out]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
@@ -292,7 +292,7 @@ def test_stopped_run_leaves_nothing(micro_bundles: dict[str, Path], tmp_path: Pa
 
 
 def test_full_disk(micro_bundles: dict[str, Path], tmp_path: Path) -> None:
-    program = require(NATIVE / "host" / "dist" / "arcmobile-run")
+    program = require(HOST / "dist" / "arcmobile-run")
     done = subprocess.run(
         # A file size limit stands in for a disk that runs full.
         ["bash", "-c", 'ulimit -f 1; trap "" XFSZ; exec "$@"', "-", program,

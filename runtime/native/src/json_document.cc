@@ -15,6 +15,12 @@ namespace arcmobile {
 
 using json = nlohmann::json;
 
+namespace {
+
+constexpr std::size_t kShownKey = 120;  // bytes of a key in a message
+
+}  // namespace
+
 json JsonBuilder::parse(std::string_view text) {
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (text.substr(0, kByteOrderMark.size()) == kByteOrderMark) {
@@ -30,7 +36,8 @@ bool JsonBuilder::number_float(double value, const std::string&) { return put(va
 
 bool JsonBuilder::key(std::string& name) {
   if (open_.back() != nullptr && open_.back()->contains(name)) {
-    return stop("key \"" + name + "\" stands twice");
+    keys_.back() = std::move(name);
+    return stop("this key stands twice");
   }
   keys_.back() = std::move(name);
   return true;
@@ -41,8 +48,17 @@ bool JsonBuilder::parse_error(std::size_t position, const std::string&,
   return stop("broken at byte " + std::to_string(position));
 }
 
-bool JsonBuilder::stop(std::string problem) {
-  problem_ = std::move(problem);
+bool JsonBuilder::stop(const std::string& problem) {
+  std::string path;
+  for (std::size_t i = 0; i < open_.size(); ++i) {
+    if (open_[i]->is_array()) {
+      const bool inside = i + 1 < open_.size();
+      path += "[" + std::to_string(open_[i]->size() - (inside ? 1 : 0)) + "]";
+    } else {
+      path += (path.empty() ? "" : ".") + keys_[i].substr(0, kShownKey);
+    }
+  }
+  problem_ = path + (path.empty() ? "" : ": ") + problem;
   return false;
 }
 

@@ -36,7 +36,8 @@ class JsonBuilder : public nlohmann::json_sax<nlohmann::json> {
                    const nlohmann::detail::exception& error) override;
 
  protected:
-  bool stop(std::string problem);
+  // Ends the parse; the message says where.
+  bool stop(const std::string& problem);
 
   // Brackets that are open, and the key of the value that follows, if its parent is an object.
   std::size_t levels() const { return open_.size(); }

@@ -225,6 +225,11 @@ std::string say(const Shape& shape) {
   return "(" + text + ")";
 }
 
+std::ptrdiff_t count_named(const std::vector<TensorSpec>& specs, const std::string& name) {
+  return std::count_if(specs.begin(), specs.end(),
+                       [&name](const TensorSpec& spec) { return spec.name == name; });
+}
+
 // One component with its place in the manifest.
 struct Checked {
   const Component& component;
@@ -277,16 +282,14 @@ void check_text_parts(const Bundle& bundle, const JsonField& components) {
     conditioner.tensor(entry, "input_ids", per_token, Dtype::int32);
     conditioner.tensor(entry, "attention_mask", per_token);
     for (const NumberInput& number : bundle.numbers) conditioner.tensor(entry, number.name, {1});
+    for (const TensorSpec& spec : entry.outputs) {
+      if (count_named(entry.outputs, spec.name) > 1) {
+        conditioner.entry(entry)["outputs"].fail("gives " + spec.name + " twice");
+      }
+    }
   }
   const std::vector<TensorSpec>& produced = bundle.conditioner.entries.front().outputs;
   const Checked dit{bundle.dit, components["dit"]};
-  for (const int count : bundle.frame_counts) {
-    const auto fits = [count](const Entry& entry) { return entry.frames == count; };
-    if (std::none_of(bundle.dit.entries.begin(), bundle.dit.entries.end(), fits)) {
-      components["dit"]["entries"].fail("none for " + std::to_string(count) +
-                                        " frames of frame_counts");
-    }
-  }
   for (const Entry& entry : bundle.dit.entries) {
     const Shape latent{1, bundle.latent_channels, dit.frames(entry)};
     std::vector<std::string> taken{"latent", "timestep"};
@@ -297,6 +300,13 @@ void check_text_parts(const Bundle& bundle, const JsonField& components) {
     dit.tensor(entry, "timestep", {1});
     dit.tensor(entry, "velocity", latent);
     for (const TensorSpec& spec : produced) dit.tensor(entry, spec.name, spec.shape, spec.dtype);
+  }
+  for (const int count : bundle.frame_counts) {
+    const auto fits = [count](const Entry& entry) { return entry.frames == count; };
+    if (std::none_of(bundle.dit.entries.begin(), bundle.dit.entries.end(), fits)) {
+      components["dit"]["entries"].fail("none for " + std::to_string(count) +
+                                        " frames of frame_counts");
+    }
   }
 }
 
@@ -370,7 +380,9 @@ void check_decoder(const Bundle& bundle, const JsonField& root) {
   }
 }
 
-void read_components(const JsonField& root, Bundle& bundle) {
+// Returns the encoder, without entries where there is none.
+Component read_components(const JsonField& root, Bundle& bundle) {
+  Component encoder;
   const JsonField components = root["components"];
   for (const auto& [name, field] : components.members()) {
     const auto part = std::find_if(
@@ -378,7 +390,7 @@ void read_components(const JsonField& root, Bundle& bundle) {
         [&wanted = name](const DecoderPart& one) { return one.component.name == wanted; });
     Component component = read_component(field, name, bundle);
     if (name == "encoder") {
-      check_encoder(bundle, component, field);
+      encoder = std::move(component);
     } else if (name == "conditioner") {
       bundle.conditioner = std::move(component);
     } else if (name == "dit") {
@@ -392,6 +404,7 @@ void read_components(const JsonField& root, Bundle& bundle) {
   components["conditioner"];
   components["dit"];
   for (const DecoderPart& part : bundle.decoder) components[part.component.name];
+  return encoder;
 }
 
 }  // namespace
@@ -437,9 +450,10 @@ Bundle read_manifest(std::string_view text, const std::string& file) {
   read_schedule(root["schedule"], bundle);
   root["noise"].one_of({kNoiseId}, kNewerRunner);
   read_windowing(root["windowing"], bundle);
-  read_components(root, bundle);
+  const Component encoder = read_components(root, bundle);
   check_provenance(root["provenance"]);
   check_text_parts(bundle, root["components"]);
+  if (!encoder.entries.empty()) check_encoder(bundle, encoder, root["components"]["encoder"]);
   check_decoder(bundle, root);
   return bundle;
 }

@@ -11,6 +11,10 @@
 namespace arcmobile {
 
 void check_prompt(const std::string& prompt) {
+  if (static_cast<std::int64_t>(prompt.size()) > bounds::prompt_bytes) {
+    throw Error("prompt: has " + std::to_string(prompt.size()) + " bytes; give at most " +
+                std::to_string(bounds::prompt_bytes));
+  }
   if (const auto number = first_invalid_character(prompt)) {
     throw Error("prompt: character " + std::to_string(*number) +
                 " is not valid Unicode; give UTF-8 text");

@@ -18,7 +18,7 @@ struct TokenizedPrompt {
   std::string warning;  // empty, or that the prompt was cut
 };
 
-// Throws Error for text that is not UTF-8.
+// Throws Error for text that is not UTF-8, or too long to be read.
 void check_prompt(const std::string& prompt);
 
 class PromptTokenizer {
@@ -27,7 +27,7 @@ class PromptTokenizer {
   // manifest names are outside its vocabulary.
   explicit PromptTokenizer(const Tokenizer& spec);
 
-  // Throws Error for text that is not UTF-8.
+  // Throws Error as check_prompt does.
   TokenizedPrompt operator()(const std::string& prompt) const;
 
   // Ids of the whole prompt with the closing </s>, neither cut nor padded.

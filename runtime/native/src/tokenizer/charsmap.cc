@@ -1,5 +1,6 @@
 #include "charsmap.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -8,7 +9,8 @@
 namespace arcmobile::tokenizer {
 namespace {
 
-constexpr std::size_t kLongestCluster = 5;  // bytes of a cluster that is looked up as one
+constexpr std::size_t kLongestCluster = 5;       // bytes of a cluster that is looked up as one
+constexpr std::size_t kLongestReplacement = 64;  // bytes, of one character; NFKC's longest has 33
 
 // Layout of a unit of the double array.
 bool has_leaf(std::uint32_t unit) { return (unit >> 8 & 1) != 0; }
@@ -84,12 +86,19 @@ Charsmap::Charsmap(std::string_view table) {
   std::memcpy(&bytes, table.data(), sizeof bytes);  // little-endian, as every target is
   table.remove_prefix(sizeof bytes);
   const std::size_t count = bytes / sizeof(std::uint32_t);
-  if (count == 0 || count > table.size() / sizeof(std::uint32_t)) cut_off();
+  if (bytes % sizeof(std::uint32_t) != 0 || count == 0 || count > table.size() / sizeof(std::uint32_t)) cut_off();
   units_.resize(count);
   std::memcpy(units_.data(), table.data(), count * sizeof(std::uint32_t));
   replacements_ = table.substr(count * sizeof(std::uint32_t));
   if (first_invalid_character(replacements_)) {
     throw std::invalid_argument("the normalizer's replacements are not UTF-8");
+  }
+  for (std::size_t at = 0; at < replacements_.size();) {
+    const std::size_t end = std::min(replacements_.find('\0', at), replacements_.size());
+    if (end - at > kLongestReplacement) {
+      throw std::invalid_argument("a replacement of the normalizer is too long");
+    }
+    at = end + 1;
   }
 }
 
