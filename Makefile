@@ -63,6 +63,12 @@ bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generat
 long-use: $(INSTALLED_EXPORT) ## 200 sounds of BUNDLE: what grows of memory, open files and threads
 	@$(BIN)/python tests/long_use.py "$(BUNDLE)"
 
+gpu-wheels: $(INSTALLED_DEV) ## Wheels that a lent GPU machine lacks (posttrain/gpu_run)
+	@bash posttrain/gpu_run/wheels.sh $(BIN)/python
+
+gpu-rehearsal: $(INSTALLED_DEV) ## The GPU command on this CPU, as the machine would run it (TINY=1: quick)
+	@VENV=$(abspath $(VENV)) bash posttrain/gpu_run/rehearsal.sh $(if $(TINY),--tiny)
+
 ##@ Set up and tear down
 
 install: $(INSTALLED_EXPORT) ## Only make the environment
@@ -97,7 +103,8 @@ help: ## This overview
 	    '  make export-android CHECKPOINT=dir [TEXT_ENCODER=dir] [RECIPE=mobile] [BUNDLE=out/name]' \
 	    '' 'All of it: $(ARCMOBILE) --help'
 
-.PHONY: export-android doctor test faults lint format bench-full long-use install apt-packages clean help
+.PHONY: export-android doctor test faults lint format bench-full long-use gpu-wheels \
+    gpu-rehearsal install apt-packages clean help
 
 # --- the environment ----------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ GOAL_SECONDS, FLOOR_SECONDS = 0.040, 0.075
 _HEADLINE_STEPS: Final = 8
 _WARM_UPS: Final = 5
 _FEWEST_REPEATS: Final = 5
-_BETWEEN_WRITES: Final = 0.25  # of the budget that one cell's repeats may take
+_CELL_SHARE: Final = 0.25  # of the budget that one cell's repeats may take
 _COMPILING: Final = 40.0  # seconds that have to be left to begin compiling for a GPU
 
 _T = TypeVar("_T")
@@ -296,7 +296,7 @@ class _Run:
             generation.run(prompts, self.facts.seconds)
         prepared = time.monotonic() - begin
         timings: list[Timing] = []
-        share, first = _BETWEEN_WRITES * protocol.seconds, time.monotonic()
+        share, first = _CELL_SHARE * protocol.seconds, time.monotonic()
         while len(timings) < protocol.repeats:
             timings.append(generation.run(prompts, self.facts.seconds))
             if len(timings) >= _FEWEST_REPEATS and time.monotonic() - first > share:

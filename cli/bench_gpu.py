@@ -71,8 +71,8 @@ def gpu(
         batches=_counts("--batches", batches, most=64),
         compiling=compiling,
     )
-    if target.type == "cpu":  # where float16 is emulated, number by number
-        protocol = replace(protocol, dtypes=("bfloat16",))
+    if target.type == "cpu":  # where half precision is emulated, number by number
+        protocol = replace(protocol, dtypes=("float32",))
     if checkpoint is not None:
         model = checkpoint_model(checkpoint, target)
     else:

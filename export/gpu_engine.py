@@ -31,6 +31,7 @@ On a CPU the same code runs without graphs: that is how it is tested.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -186,7 +187,8 @@ def built_decoder(model: GpuModel, dtype: torch.dtype, form: str) -> OobleckDeco
 def fastest_decoder_form(
     model: GpuModel, dtype: torch.dtype, repeats: int = 3
 ) -> tuple[str, dict[str, float]]:
-    """The form of :data:`DECODER_FORMS` that decodes a sound soonest, and seconds of each."""
+    """The form of :data:`DECODER_FORMS` that decodes a sound soonest, and seconds of each
+    (infinite where it fails)."""
     latent = torch.randn(1, *model.latent_shape, device=model.device).to(dtype)
 
     def seconds(form: str) -> float:
@@ -201,7 +203,12 @@ def fastest_decoder_form(
                 spent.append(time.perf_counter() - begin)
         return min(spent[_WARM_UPS:])
 
-    spent = {form: seconds(form) for form in DECODER_FORMS}
+    spent = {}
+    for form in DECODER_FORMS:
+        try:
+            spent[form] = seconds(form)
+        except RuntimeError:  # no kernel for it, or too little memory
+            spent[form] = math.inf
     return min(spent, key=spent.__getitem__), spent
 
 

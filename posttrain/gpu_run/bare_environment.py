@@ -1,0 +1,132 @@
+"""Makes the environment of a lent GPU machine: its packages and no others.
+
+``bare_environment.py FOLDER [--linked SITE_PACKAGES]``. Without ``--linked`` the pinned versions
+are installed, for Python 3.12 where there is one (first time: some minutes, 5 GB). With it the
+packages of another environment are linked, those that the machine has and no others: in seconds,
+but with that environment's versions and its Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+MACHINE = Path(__file__).with_name("machine.txt")
+
+
+def machine_packages() -> tuple[set[str], list[str]]:
+    """(names of all packages, requirements to install)."""
+    names, wanted = set(), []
+    for line in MACHINE.read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name = re.split(r"==| ", line)[0]
+        names.add(name)
+        if line != name:
+            wanted.append(line.removesuffix(" +"))
+    return names, wanted
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def fitting_python() -> str:
+    """A Python 3.12 that runs, or this one."""
+    uv = Path(sys.executable).with_name("uv")
+    found = ["python3.12"]
+    if uv.is_file():
+        asked = [str(uv), "python", "find", "--no-python-downloads", "3.12"]
+        shown = subprocess.run(asked, capture_output=True, text=True, check=False)
+        found.append(shown.stdout.strip())
+    for name in found:
+        path = shutil.which(name) if name else None
+        if path and not subprocess.run([path, "-c", ""], capture_output=True).returncode:
+            return path
+    print(f"no Python 3.12 here: rehearsing with {sys.version.split()[0]}")
+    return sys.executable
+
+
+def install(folder: Path) -> None:
+    """The pinned versions, by uv where this environment has it."""
+    names, wanted = machine_packages()
+    uv = Path(sys.executable).with_name("uv")
+    done = folder / "installed.txt"
+    if done.is_file() and done.read_text(encoding="utf-8") == MACHINE.read_text(encoding="utf-8"):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([fitting_python(), "-m", "venv", str(folder)], check=True)
+    python = str(folder / "bin/python")
+    if uv.is_file():
+        command = [str(uv), "pip", "install", "-q", "--compile-bytecode", "--python", python]
+    else:
+        command = [python, "-m", "pip", "install", "-q"]
+    subprocess.run([*command, *wanted], check=True)
+    listed = subprocess.run(
+        [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = [line.partition("==")[0] for line in listed.stdout.splitlines()]
+    if extra := [name for name in found if not _is_there(canonical(name), names)]:
+        print(f"not on the machine, removed: {', '.join(extra)}")
+        subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", *extra], check=True)
+    shutil.copyfile(MACHINE, done)
+
+
+def _is_there(name: str, names: set[str]) -> bool:
+    return name in names or name.startswith("nvidia-")
+
+
+def link(folder: Path, source: Path) -> None:
+    """Links to the packages of ``source`` that the machine has."""
+    names, wanted = machine_packages()
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    site = next(folder.glob("lib/python*/site-packages"))
+    linked = set()
+    for package in distributions(path=[str(source)]):
+        name = canonical(package.metadata["Name"])
+        if not _is_there(name, names):
+            continue
+        linked.add(name)
+        for entry in _top_level(package):
+            if (source / entry).exists() and not (site / entry).exists():
+                _link(site / entry, source / entry)
+    if missing := {re.split("==", one)[0] for one in wanted} - linked - {"pip"}:
+        print(f"not in {source}: {', '.join(sorted(missing))}")
+
+
+def _link(target: Path, source: Path) -> None:
+    # Namespaces are shared by packages of which some may not be there: a level deeper, then.
+    if source.is_dir() and not (source / "__init__.py").exists() and "." not in source.name:
+        target.mkdir(exist_ok=True)
+        for inner in source.iterdir():
+            (target / inner.name).symlink_to(inner)
+    else:
+        target.symlink_to(source)
+
+
+def _top_level(package: Distribution) -> set[str]:
+    """Files and folders of a package right in site-packages."""
+    first = {Path(str(file)).parts[0] for file in package.files or ()}
+    return {part for part in first if part not in ("..", "__pycache__")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--linked", type=Path)
+    given = parser.parse_args()
+    if given.linked is None:
+        install(given.folder)
+    else:
+        link(given.folder, given.linked.resolve())
+
+
+if __name__ == "__main__":
+    main()
