@@ -72,14 +72,16 @@ define fuzz
 for name in $(1); do \
     seeds=runtime/native/fuzz/seeds/$$name; found=$(NATIVE)/fuzz/$$name; mkdir -p "$$found/corpus"; \
     $(NATIVE)/host-sanitized/fuzz-$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
-        -rss_limit_mb=1024 -max_len=65536 -artifact_prefix="$$found/" -verbosity=0 \
+        -rss_limit_mb=1024 -max_len=65536 -artifact_prefix="$$found/" -verbosity=0 -print_final_stats=1 \
         "$$found/corpus" "$$seeds" > "$$found/log" 2>&1 & \
     jobs+=($$!); \
 done; \
 failed=; index=0; \
 for name in $(1); do \
     log=$(NATIVE)/fuzz/$$name/log; \
-    if wait "$${jobs[index++]}"; then echo "fuzzed $$name: $$(grep -o 'Done.*' "$$log")"; continue; fi; \
+    if wait "$${jobs[index++]}"; then \
+        echo "fuzzed $$name: $$(sed -n 's/.*number_of_executed_units: *//p' "$$log") inputs"; continue; \
+    fi; \
     grep -E 'ERROR|SUMMARY|runtime error|Test unit' "$$log"; \
     failed=1; echo "error: fuzzing $$name failed; all of it is in $$log"; \
 done; \
