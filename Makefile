@@ -22,6 +22,7 @@ BIN := $(VENV)/bin
 ARCMOBILE := $(BIN)/arcmobile
 INSTALLED_EXPORT := $(VENV)/.installed-export
 INSTALLED_DEV := $(VENV)/.installed-dev
+OLDER_RUNTIME := build/older-runtime/.installed
 
 ##@ Start here
 
@@ -40,7 +41,7 @@ include android_demo/android.mk
 
 ##@ Work on it
 
-test: $(INSTALLED_DEV) native native-arm64 ## Run the tests (needs make apt-packages once)
+test: $(INSTALLED_DEV) native native-arm64 $(OLDER_RUNTIME) ## Run the tests (needs make apt-packages once)
 	@$(BIN)/pytest
 
 faults: $(INSTALLED_DEV) native ## Broken inputs for every reader, COUNT of each (READERS="manifest ...")
@@ -115,6 +116,13 @@ $(INSTALLED_EXPORT): pyproject.toml constraints.txt | $(BIN)/python
 $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@$(call install,dev)
 	@touch $(INSTALLED_EXPORT) $@
+
+$(OLDER_RUNTIME): tests/older-runtime.txt | $(INSTALLED_DEV)
+	@echo "fetching the older ExecuTorch that the tests compare with"
+	@rm -rf $(@D)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes \
+	    --only-binary :all: -r $< --target $(@D)
+	@touch $@
 
 $(BIN)/python:
 	@command -v "$(PYTHON)" >/dev/null || \

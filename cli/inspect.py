@@ -81,6 +81,7 @@ def _overview(bundle: Bundle) -> Table:
         ("model", manifest.model_id),
         ("license", manifest.license_notice),
         ("recipe", f"{manifest.recipe} on {manifest.backend}"),
+        *([("runtime", f"{oldest} or later")] if (oldest := manifest.minimum_runtime) else []),
         ("size", f"{bundle.size / 1e6:.1f} MB"),
         ("sound", f"{audio.channels} channels, {audio.sample_rate} Hz"),
         ("longest", f"{longest_seconds(manifest):.2f} s"),

@@ -113,6 +113,7 @@ def build_manifest(
     digest: str,
     tokenizer_files: Sequence[FileRecord],
     tools: Mapping[str, str],
+    minimum_runtime: str | None = None,
 ) -> Manifest:
     """Put together what the export measured and what follows from the checkpoint."""
     return Manifest(
@@ -121,6 +122,7 @@ def build_manifest(
         license_notice=license_notice(folder),
         recipe=recipe,
         backend=backend,
+        minimum_runtime=minimum_runtime,
         objective=folder.config.model.diffusion.diffusion_objective,
         audio=audio_format(folder.config),
         frame_counts=frames.counts,

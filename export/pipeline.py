@@ -19,7 +19,12 @@ import torch
 from torch import nn
 
 from arcmobile.export.backends import get_backend
-from arcmobile.export.backends.base import Backend, LoweringEntry, LoweringSummary
+from arcmobile.export.backends.base import (
+    Backend,
+    ComputedEntry,
+    LoweringEntry,
+    LoweringSummary,
+)
 from arcmobile.export.checkpoint import CheckpointFolder, require_sound
 from arcmobile.export.fidelity import Array, compare
 from arcmobile.export.manifest import (
@@ -40,7 +45,13 @@ from arcmobile.export.programs import (
     tokenize_example,
 )
 from arcmobile.export.work import WorkCounter
-from arcmobile.quant.plan import check_size, expected_bytes, plan_layers, quantizable_layers
+from arcmobile.quant.plan import (
+    check_size,
+    expected_bytes,
+    least_bytes,
+    plan_layers,
+    quantizable_layers,
+)
 from arcmobile.quant.precision import Precision
 from arcmobile.quant.recipes import Recipe, get_recipe
 from arcmobile.runtime.bundle import (
@@ -204,12 +215,17 @@ def export_bundle(request: ExportRequest, report: Report = lambda line: None) ->
                 model_id=model_id,
                 recipe=recipe.name,
                 backend=backend.name,
+                minimum_runtime=backend.minimum_runtime,
                 digest=digest,
                 tokenizer_files=[writer.record(name) for name in tokenizer_files],
                 tools=tool_versions(backend.tools),
             )
 
-        measure_fidelity(Bundle(writer.folder, manifest()), lowered, request.threads, report)
+        unfinished = Bundle(writer.folder, manifest())
+        computed = measure_fidelity(unfinished, lowered, request.threads, report)
+        if backend.cross_check:
+            report("running the programs as devices do")
+            backend.cross_check(computed)
         writer.finish(manifest())
     bundle = Bundle.open(request.destination)
     return ExportOutcome(bundle, lowered, time.perf_counter() - start)
@@ -275,7 +291,7 @@ def _lower_components(
         elif name in parts[:-1]:
             examples = replace(examples, features=outputs[entries[-1].name][NEXT_FEATURES])
         precision = describe_precision(name, network, plan)
-        expected = expected_bytes(network, plan)
+        sizes = least_bytes(network, plan), expected_bytes(network, plan)
         file = f"{name}{backend.suffix}"
         key = program_key(
             checkpoint=digest,
@@ -289,7 +305,7 @@ def _lower_components(
         cached = summary is not None
         if summary is None:
             summary = backend.lower(network, plan, tuple(entries), writer.path(file), report=report)
-            check_size(f"{name} ({recipe.name}, {backend.name})", summary.bytes, expected)
+            check_size(f"{name} ({recipe.name}, {backend.name})", summary.bytes, *sizes)
             if cache:
                 cache.keep(key, writer.path(file), summary)
         else:
@@ -308,12 +324,16 @@ def _lower_components(
 
 def measure_fidelity(
     bundle: Bundle, lowered: list[LoweredComponent], threads: int | None, report: Report
-) -> None:
+) -> list[ComputedEntry]:
     """Run every entry by the runtime's engine and note its distance from the float32 network.
+
+    Returns:
+        What every entry gave.
 
     Raises:
         ExportError: a program's SNR is below :data:`MINIMUM_SNR_DB` of its lowest precision.
     """
+    computed = []
     with open_engine(bundle, EngineOptions(threads=threads)) as engine:
         for one in lowered:
             report(f"{one.name}: running the program")
@@ -322,6 +342,9 @@ def measure_fidelity(
                 inputs = {name: tensor.numpy() for name, tensor in entry.inputs.items()}
                 found = engine.run(one.name, entry.name, inputs)
                 fidelity = compare(one.outputs[entry.name], found)
+                kept = {name: values.copy() for name, values in found.items()}
+                program = bundle.folder / one.file
+                computed.append(ComputedEntry(program, entry.name, inputs, kept))
                 if worst is None or _snr(fidelity) < _snr(worst):
                     worst = fidelity
             engine.unload(one.name)
@@ -336,6 +359,7 @@ def measure_fidelity(
                     f"{MINIMUM_SNR_DB[lowest]:.0f} dB expected of {lowest.value}; "
                     "try another recipe (arcmobile quant report shows where the error arises)"
                 )
+    return computed
 
 
 def _snr(fidelity: Fidelity) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor, nn
 
 from arcmobile.quant.precision import Precision
@@ -23,6 +24,7 @@ QUANTIZABLE = (
 # A program holds its graph besides the weights, and backends merge equal constants.
 _GRAPH_BYTES = 1 << 20
 _RELATIVE_TOLERANCE = 0.03
+_COMPARED = 1024  # codes of a weight that are compared with those of others
 
 
 def quantizable_layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -92,18 +94,49 @@ def expected_bytes(module: nn.Module, plan: Mapping[str, Precision]) -> int:
     return total + sum(t.numel() * t.element_size() for t in rest.values())
 
 
-def check_size(label: str, actual: int, expected: int) -> None:
+def least_bytes(module: nn.Module, plan: Mapping[str, Precision]) -> int:
+    """The weights of :func:`expected_bytes` with equal ones counted once, as runtimes store them.
+
+    Each position of a kernel counts by itself, because a convolution may be stored as one constant
+    or as one for each. Weights are compared by their first codes. Needs the weights.
+    """
+    planned = dict(quantizable_layers(module))
+    sizes: dict[tuple[int, bytes], int] = {}
+    for name, precision in plan.items():
+        layer = planned[name]
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        outputs = weight.detach().movedim(output_axis(layer), 0)
+        outputs = outputs.reshape(*outputs.shape[:2], -1)
+        rows = -(-_COMPARED // outputs[0].numel())
+        size = weight.numel() // outputs.shape[-1] * precision.weight_bytes
+        for position in _stored(outputs[:rows], precision).unbind(-1):
+            sizes[size, position.flatten()[:_COMPARED].numpy().tobytes()] = size
+    return sum(size for (_, codes), size in sizes.items() if any(codes))
+
+
+def _stored(outputs: Tensor, precision: Precision) -> Tensor:
+    """Weights of some outputs, ``(outputs, inputs, positions)``, as a program stores them."""
+    if precision is Precision.FP32:
+        return outputs
+    if precision is Precision.FP16:
+        return outputs.half()
+    scale = outputs.abs().flatten(1).amax(1).clamp_min(torch.finfo(torch.float32).tiny) / 127
+    return (outputs / scale.view(-1, 1, 1)).round().to(torch.int8)
+
+
+def check_size(label: str, actual: int, least: int, expected: int) -> None:
     """Stops an export whose program does not have the size its recipe promises.
 
     A backend that stores quantized weights as floats does so silently, in a working program; its
     size is what gives it away.
 
     Raises:
-        ExportError: ``actual`` is further from ``expected`` (bytes) than graph and alignment
-            explain.
+        ExportError: ``actual`` is further from the range of ``least`` to ``expected`` (bytes) than
+            graph and alignment explain.
     """
     slack = _GRAPH_BYTES + _RELATIVE_TOLERANCE * expected
-    if abs(actual - expected) > slack:
+    if not least - slack <= actual <= expected + slack:
         raise ExportError(
             f"{label}: program has {actual / 1e6:.1f} MB where the recipe gives "
             f"{expected / 1e6:.1f} MB: the backend did not store the weights as planned"

@@ -18,9 +18,9 @@ EMULATOR = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu")
 I8MM_CPU = "max,sme=off"
 
 
-def require(path: Path) -> Path:
+def require(path: Path, way: str = "run make native native-arm64") -> Path:
     if not path.exists():
-        pytest.fail(f"{path} is not built: run make native native-arm64", pytrace=False)
+        pytest.fail(f"{path} is not there: {way}", pytrace=False)
     return path
 
 

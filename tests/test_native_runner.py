@@ -204,6 +204,7 @@ def broken(
     ("path", "value", "said"),
     [
         (["backend"], "onnx", "a bundle for onnx"),
+        (["minimum_runtime"], "1.10", "needs ExecuTorch 1.10 or later, this runner has 1.5.1"),
         (["schema_version"], 1, "this runner knows 2"),
         (["schema_version"], 3, "this runner knows 2"),
         (["noise"], "mersenne-1", "mersenne-1"),

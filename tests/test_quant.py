@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from arcmobile.quant.layers import quantize_layers, quantize_per_channel
-from arcmobile.quant.plan import check_size, expected_bytes, plan_layers
+from arcmobile.quant.plan import check_size, expected_bytes, least_bytes, plan_layers
 from arcmobile.quant.precision import Precision
 from arcmobile.quant.recipes import DEFAULT_RECIPE, RECIPES, Part, Recipe, get_recipe
 from arcmobile.runtime.errors import ExportError, InputError
@@ -143,9 +143,28 @@ def test_tied_weights_count_once() -> None:
 
 
 def test_weights_stored_as_float_fail_the_size_check() -> None:
-    check_size("dit.pte", 101_000_000, 100_000_000)
-    with pytest.raises(ExportError, match=r"dit\.pte.*400\.0 MB.*100\.0 MB"):
-        check_size("dit.pte", 400_000_000, 100_000_000)
+    check_size("dit.pte", 101_000_000, 100_000_000, 100_000_000)
+    for size in (400_000_000, 50_000_000):
+        with pytest.raises(ExportError, match=rf"dit\.pte.*{size / 1e6:.1f} MB.*100\.0 MB"):
+            check_size("dit.pte", size, 100_000_000, 100_000_000)
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_equal_weights_may_be_stored_once(precision: Precision) -> None:
+    layers = [nn.Linear(256, 512), nn.Linear(256, 512), nn.Conv1d(64, 64, 7), nn.Conv1d(64, 64, 7)]
+    plan = {str(index): precision for index in range(len(layers))}
+    single = (256 * 512 + 64 * 64 * 7) * precision.weight_bytes
+    assert least_bytes(nn.Sequential(*layers), plan) == 2 * single
+    scale = 4 if precision.scale_bytes else 1  # equal codes behind other scales
+    with torch.no_grad():
+        layers[1].weight.copy_(layers[0].weight * scale)
+        layers[3].weight.copy_(layers[2].weight * scale)
+    assert least_bytes(nn.Sequential(*layers), plan) == single
+    with torch.no_grad():
+        layers[2].weight.copy_(layers[2].weight[..., :1].expand(-1, -1, 7))
+        layers[3].weight.zero_()
+    once = (256 * 512 + 64 * 64) * precision.weight_bytes
+    assert least_bytes(nn.Sequential(*layers), plan) == once
 
 
 def test_per_channel_codes_round_to_nearest_and_survive_empty_channels() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from arcmobile.export.model.primitives import NetworkForm
@@ -32,6 +34,22 @@ class LoweringEntry:
     frames: int | None
     inputs: Mapping[str, Tensor]
     outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ComputedEntry:
+    """An entry of a lowered program, and what it gave for its example inputs.
+
+    Attributes:
+        program: the program's file.
+        method: the entry's name.
+        inputs, outputs: tensor name -> values, in call order.
+    """
+
+    program: Path
+    method: str
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,10 @@ class Backend:
         effective: ``(layer, precision) -> precision``: what a layer of that class gets when a
             recipe asks for ``precision``. Plans are resolved through it before lowering, so that
             manifests say what was done.
+        minimum_runtime: the oldest release of the runtime that computes the programs as the
+            installed one does; None where that has not been tried.
+        cross_check: runs a bundle's programs under other settings that the runtime has on
+            devices, and raises :class:`ExportError` where they give something else.
     """
 
     name: str
@@ -120,6 +142,8 @@ class Backend:
     lower: Lower
     tools: tuple[str, ...]
     effective: Callable[[nn.Module, Precision], Precision] = as_asked
+    minimum_runtime: str | None = None
+    cross_check: Callable[[Sequence[ComputedEntry]], None] | None = None
 
     def tool_versions(self) -> dict[str, str]:
         """Distribution name -> installed version."""

@@ -6,8 +6,10 @@ the package, so weights that XNNPACK has repacked are not held twice.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 import threading
 import weakref
@@ -24,6 +26,9 @@ from arcmobile.runtime.engines.native_log import native_log
 from arcmobile.runtime.errors import EngineError
 
 _COMPILER = "executorch.exir"
+# What a bundle needs that does not say: exporters of that time made programs that older releases
+# compute wrongly without an error.
+_UNSTATED_MINIMUM = "1.5.1"
 
 
 @contextmanager
@@ -75,6 +80,7 @@ class ExecuTorchEngine(Engine):
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         super().__init__(bundle.manifest)
+        _require_release(bundle)
         _check_pool_process()
         self._bundle = bundle
         self._programs: dict[str, Program] = {}
@@ -164,3 +170,21 @@ def _require_same(threads: int, others: int) -> None:
             f"--threads {threads}: another ExecuTorch engine of this process runs with {others}; "
             "close it first or use that number"
         )
+
+
+def _require_release(bundle: Bundle) -> None:
+    """Refuses a bundle whose programs need a newer release than is installed."""
+    installed = importlib.metadata.version("executorch")
+    needed = bundle.manifest.minimum_runtime or _UNSTATED_MINIMUM
+    if _release_numbers(installed) < _release_numbers(needed):
+        says = "needs" if bundle.manifest.minimum_runtime else "was made for"
+        raise EngineError(
+            f"{bundle.folder}: {says} ExecuTorch {needed} or later, {installed} is installed; "
+            f"install executorch>={needed} or export the bundle again"
+        )
+
+
+def _release_numbers(version: str) -> tuple[int, ...]:
+    """``1.10.0+cpu`` as ``(1, 10, 0)``: three numbers, 0 where there is none."""
+    numbers = re.match(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", version)
+    return tuple(int(number or 0) for number in numbers.groups()) if numbers else (0, 0, 0)

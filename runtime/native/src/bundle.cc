@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <climits>
+#include <cstdio>
 #include <cstdlib>
 
 #include "bounds.h"
@@ -62,6 +64,25 @@ void check_file(const std::string& folder, const FileRecord& record) {
   verify_file(path, record);
 }
 
+// 1.10.0 as {1, 10, 0}; numbers that are missing are 0.
+std::array<int, 3> release_numbers(const std::string& version) {
+  std::array<int, 3> numbers{};
+  std::sscanf(version.c_str(), "%4d.%4d.%4d", &numbers[0], &numbers[1], &numbers[2]);
+  return numbers;
+}
+
+// That this runner's ExecuTorch computes the programs right: older ones give noise for some,
+// without an error. Exporters that did not say made programs for the release of their time.
+void check_release(const Bundle& bundle) {
+  const std::string present = ARCMOBILE_EXECUTORCH_VERSION;
+  const bool stated = !bundle.minimum_runtime.empty();
+  const std::string needed = stated ? bundle.minimum_runtime : "1.5.1";
+  if (release_numbers(present) >= release_numbers(needed)) return;
+  throw Error(bundle.folder + ": " + (stated ? "needs" : "was made for") + " ExecuTorch " + needed +
+              " or later, this runner has " + present +
+              "; use a newer runner or export the bundle again");
+}
+
 }  // namespace
 
 std::size_t TensorSpec::size() const {
@@ -102,6 +123,7 @@ Bundle open_bundle(const std::string& given) {
     throw Error(folder + ": a bundle for " + bundle.backend +
                 "; this runner takes executorch: export it again with --backend executorch");
   }
+  check_release(bundle);
   for (const FileRecord& record : bundle.files) check_file(folder, record);
   const auto place = [&folder](std::string& name) { name.insert(0, folder + "/"); };
   place(bundle.tokenizer.json_path);
