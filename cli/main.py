@@ -253,11 +253,11 @@ def _arcmobile(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `arcmobile` script; always ends in SystemExit."""
-    prepare_streams()
     # Signals are handled until the very end: what is written whole has been, and shutting down
     # PyTorch takes a while.
     with stopped_by_signals():
         try:
+            prepare_streams()
             app(args=None if arguments is None else list(arguments), prog_name="arcmobile")
         except KeyboardInterrupt:  # before or after the command itself
             sys.exit(EXIT_STOPPED)

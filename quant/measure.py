@@ -60,6 +60,8 @@ def log_spectral_distance(reference: Array, actual: Array) -> float:
     def spectrum(audio: Array) -> Tensor:
         window = torch.hann_window(_FFT)
         short = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
+        # A sound shorter than the window is followed by silence.
+        short = torch.nn.functional.pad(short, (0, max(0, _FFT - short.shape[-1])))
         transform = torch.stft(short, _FFT, _HOP, window=window, return_complex=True)
         # Normalised so that a full-scale sine has magnitude 1.
         return 20 * torch.log10(transform.abs() / (window.sum() / 2) + _FLOOR)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from arcmobile.quant.layers import quantize_layers, quantize_per_channel
+from arcmobile.quant.measure import log_spectral_distance
 from arcmobile.quant.plan import check_size, expected_bytes, least_bytes, plan_layers
 from arcmobile.quant.precision import Precision
 from arcmobile.quant.recipes import DEFAULT_RECIPE, RECIPES, Part, Recipe, get_recipe
@@ -252,3 +254,10 @@ def test_layers_without_a_quantized_form_are_named() -> None:
     nn.init.constant_(huge[0].weight, 1e5)
     with pytest.raises(ExportError, match=r"layer 0: .*float16"):
         quantize_layers(huge, {"0": Precision.FP16})
+
+
+def test_spectra_of_sounds_shorter_than_the_window() -> None:
+    sound = np.random.default_rng(1).uniform(-1, 1, (2, 64)).astype(np.float32)
+    assert log_spectral_distance(sound, sound) == 0
+    # Half of the frames hold silence alone, which has no difference.
+    assert log_spectral_distance(sound, sound / 10) > 5
