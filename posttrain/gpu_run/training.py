@@ -47,7 +47,10 @@ class _Candidates:
     best: Judgement | None = None
 
     def hand_in(self, name: str, values: Values) -> None:
+        """Has a candidate judged; until one has been, the last one is kept unheard."""
         self.kept[name] = {key: value.detach().cpu().clone() for key, value in values.items()}
+        if self.best is None:
+            self.write(name, self.kept[name])
         self.judge.submit(name, values)
 
     def hear(self, judgements: list[Judgement]) -> None:
@@ -121,10 +124,8 @@ def train(
             base, averaged, data, size, arc_clock, record, candidates, device, compiled, seed
         )
         candidates.hear(judge.wait(max(1.0, whole.left)))
-        if candidates.best is None and candidates.kept:
-            name, values = list(candidates.kept.items())[-1]
-            record.note(f"{name}: taken unheard, judging came too late")
-            candidates.write(name, values)
+        if candidates.best is None:
+            record.note(f"{record.content['chosen']}: taken unheard, judging came too late")
     finally:
         judge.close()
 
