@@ -314,7 +314,8 @@ def read_init_audio(
             wanted = samples + 1 if rate == sample_rate else _scaled(samples, rate, sample_rate)
             blocks = list(_read_blocks(file, wanted, channels, name))
     except (OSError, sound.SoundFileError, RuntimeError, TypeError, ValueError) as error:
-        if not Path(name).exists():
+        # Unlike Path.exists, this is False for a name that is too long.
+        if not os.path.exists(name):  # noqa: PTH110
             raise InputError(f"{name}: no such file; give a sound file") from error
         raise InputError(
             f"{name}: not a readable sound file ({error}); give WAV or FLAC"

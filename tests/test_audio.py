@@ -239,3 +239,8 @@ def test_init_audio_that_cannot_be_used(tmp_path: Path) -> None:
         channels = 3 if name == "stereo.wav" else 2
         with pytest.raises(InputError, match=word):
             read_audio(tmp_path / name, sample_rate=RATE, channels=channels, samples=10)
+
+
+def test_a_name_too_long_for_any_file_is_refused() -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_audio("x" * 300 + ".wav", sample_rate=100, channels=2, samples=10)
