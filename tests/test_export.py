@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from arcmobile.cli.main import app
 from arcmobile.export import pipeline as export_pipeline
 from arcmobile.export.backends import BACKENDS
 from arcmobile.export.fidelity import snr_db
@@ -134,6 +137,19 @@ def test_a_cached_program_is_used_again(micro_checkpoint: Path, tmp_path: Path) 
     assert {n: c.sha256 for n, c in first.components.items()} == {
         n: c.sha256 for n, c in second.components.items()
     }
+
+
+def test_a_flow_model_is_said_to_be_one(micro_checkpoint: Path, tmp_path: Path) -> None:
+    flow, name = tmp_path / "flow", "[/red] x"  # which rich would take for markup
+    shutil.copytree(micro_checkpoint, flow)
+    config = flow / "model_config.json"
+    config.write_text(config.read_text().replace("rf_denoiser", "rectified_flow"))
+    words = ["export", str(flow), "--backend", "onnx", "--recipe", "fp32", "--model-id", name]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "bundle")])
+    assert done.exit_code == 0, done.output
+    assert f"{name} · onnx · fp32" in done.stdout
+    assert f"{name} is a flow model (rectified_flow): 8 steps without guidance" in done.stderr
+    assert Bundle.open(tmp_path / "bundle").manifest.objective == "rectified_flow"
 
 
 def nothing_left(tmp_path: Path) -> bool:

@@ -8,6 +8,7 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -153,7 +154,8 @@ def hub(folder: Path) -> Attempt:
     from arcmobile.export.hub import fetch_checkpoint
 
     model = _copied("parity_tiny", folder)
-    served, address = serve().__enter__()
+    stand_in = ExitStack()  # kept by the attempt, or the hub would stop at once
+    served, address = stand_in.enter_context(serve())
     served.repositories = {"u/a": model, "u/te": model / "text_encoder"}
     constants.ENDPOINT = address
     constants.HF_HUB_ETAG_TIMEOUT = 1
@@ -161,6 +163,8 @@ def hub(folder: Path) -> Attempt:
     files = [f"u/a:{path.name}" for path in model.iterdir() if path.is_file()]
     keys = [*files, "u/a:api", "u/te:api", "u/te:config.json", "u/te:model.safetensors"]
     about = {"sha": "0" * 40, "siblings": [{"rfilename": key[4:]} for key in files]}
+
+    fetch_checkpoint(folder / "got", "u/a", "u/te")
 
     def fault(rng: random.Random, key: str) -> Fault:
         body: bytes | None = None
@@ -182,7 +186,7 @@ def hub(folder: Path) -> Attempt:
             methods=rng.choice((("GET",), ("HEAD",), ("GET", "HEAD"))),
         )
 
-    def attempt(rng: random.Random) -> None:
+    def attempt(rng: random.Random, _stand_in: ExitStack = stand_in) -> None:
         broken = rng.sample(keys, rng.choice((1, 1, 2)))
         served.faults = {key: fault(rng, key) for key in broken}
         served.asked.clear()
