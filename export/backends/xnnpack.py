@@ -216,6 +216,7 @@ def _stored_apart(base: type[NodeVisitor]) -> type[NodeVisitor]:
 
     class StoredApart(base):
         _layer: Node
+        _named_data_store: NamedDataStore
 
         def define_node(
             self, node: Node, xnn_graph: Any, vals_to_ids: dict[Node, int], debug_handle: int
@@ -235,6 +236,7 @@ def _stored_apart(base: type[NodeVisitor]) -> type[NodeVisitor]:
         ) -> int:
             store, stored = self._named_data_store, NamedDataStore()
             weight = _argument(self._layer, _WEIGHT)
+            assert weight is not None
             is_weight = tensor is weight or (_is_widened(weight) and tensor is weight.args[0])
             self._named_data_store = stored if is_weight else store
             index: int = super().get_serialized_buffer_index(
