@@ -42,7 +42,7 @@ include android_demo/android.mk
 ##@ Work on it
 
 test: $(INSTALLED_DEV) native native-arm64 $(OLDER_RUNTIME) ## Run the tests (needs make apt-packages once)
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist loadfile
 
 faults: $(INSTALLED_DEV) native ## Broken inputs for every reader, COUNT of each (READERS="manifest ...")
 	@cd tests && $(abspath $(BIN))/python -m faults.long_run --count $(COUNT) $(READERS)
