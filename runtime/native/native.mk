@@ -52,7 +52,7 @@ $(BUNDLE)/manifest.json:
 # The Python package of ExecuTorch holds the libraries and headers for this machine.
 define build_native
 command -v g++ >/dev/null || { echo "error: no g++ here; run: make apt-packages"; exit 2; }; \
-log=$(NATIVE)/$(1).log; \
+mkdir -p $(NATIVE); log=$(NATIVE)/$(1).log; \
 export PATH="$(abspath $(BIN)):$$PATH" \
     ARCMOBILE_EXECUTORCH="$$($(BIN)/python -c 'import executorch; print(list(executorch.__path__)[0])')"; \
 run() { \
