@@ -29,8 +29,11 @@ def prepare_streams() -> None:
                 os.close(null)
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = _stream(sys.stdout, 1)
-    sys.stderr = _stream(sys.stderr, 2)
+    # A program that calls a command in its own process may have put streams of its own there.
+    if sys.stdout is None or sys.stdout is sys.__stdout__:
+        sys.stdout = _stream(sys.stdout, 1)
+    if sys.stderr is None or sys.stderr is sys.__stderr__:
+        sys.stderr = _stream(sys.stderr, 2)
 
 
 def _stream(stream: TextIO | None, number: int) -> TextIO:

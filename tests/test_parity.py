@@ -222,7 +222,7 @@ def spoil_prompts(folder: Path) -> None:
         (reshape_output, "dec.audio has shape"),
         (point_outside, "pp.cond_rows names rows outside of 0 to 7"),
         (write_words, "dit.t holds no numbers"),
-        (spoil_prompts, "prompts.json: not valid JSON"),
+        (spoil_prompts, "prompts.json: not JSON"),
     ],
 )
 def test_bad_folders_end_with_one_line(
