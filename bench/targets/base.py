@@ -60,9 +60,10 @@ class TargetOptions:
     warn: Callable[[str], None] = field(default=_ignore, compare=False)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.timeout <= _LONGEST_TIMEOUT:
+        if not 0 < self.timeout <= _LONGEST_TIMEOUT:
             raise InputError(
-                f"--timeout {self.timeout:g}: give seconds, 1 to {_LONGEST_TIMEOUT:.0f}"
+                f"--timeout {self.timeout:g}: give seconds, more than 0 and at most "
+                f"{_LONGEST_TIMEOUT:.0f}"
             )
 
     def given(self) -> list[str]:
