@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import platform
-import resource
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from arcmobile.export.gpu_engine import (
     product_precision,
 )
 from arcmobile.export.gpu_model import GpuModel
+from arcmobile.runtime import memory
 
 _DTYPES = {
     "float32": torch.float32,
@@ -114,7 +114,7 @@ class TorchEngine:
 
     def peak_bytes(self) -> int:
         if self._model.device.type != "cuda":
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            return memory.peak_bytes()
         most = torch.cuda.max_memory_allocated(self._model.device)
         torch.cuda.reset_peak_memory_stats(self._model.device)
         return most

@@ -159,7 +159,7 @@ def test_overwriting_is_only_for_checkpoints(tiny: Path, tmp_path: Path) -> None
         init_checkpoint(PRESETS["tiny"], 0, out, overwrite=True)
     assert (out / "thesis.tex").exists()
     (out / "thesis.tex").rename(out / "model_config.json")
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         init_checkpoint(PRESETS["tiny"], 0, out)
     init_checkpoint(PRESETS["tiny"], 0, out, overwrite=True)
     assert (out / "model.safetensors").read_bytes() == (tiny / "model.safetensors").read_bytes()

@@ -18,7 +18,8 @@ void expect_threads(int count) {
   std::vector<std::thread> threads;
   bool refused = false;
   try {
-    while (static_cast<int>(threads.size()) < count) {
+    // The calling thread is one of them. A single thread starts none: instruction counts need that.
+    while (static_cast<int>(threads.size()) + 1 < count) {
       threads.emplace_back([&] {
         std::unique_lock<std::mutex> lock(mutex);
         all_there.wait(lock, [&] { return done; });
@@ -34,7 +35,7 @@ void expect_threads(int count) {
   all_there.notify_all();
   for (std::thread& thread : threads) thread.join();
   if (refused) {
-    throw Error("--threads " + std::to_string(count) + ": only " + std::to_string(threads.size()) +
+    throw Error("--threads " + std::to_string(count) + ": only " + std::to_string(threads.size() + 1) +
                 " can be started here; give fewer");
   }
 }
