@@ -9,6 +9,7 @@ but with that environment's versions and its Python.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -44,6 +45,9 @@ def fitting_python() -> str:
         asked = [str(uv), "python", "find", "--no-python-downloads", "3.12"]
         shown = subprocess.run(asked, capture_output=True, text=True, check=False)
         found.append(shown.stdout.strip())
+    # pyenv keeps versions that are not selected off the search path.
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found += map(str, sorted(versions.glob("3.12.*/bin/python3.12")))
     for name in found:
         path = shutil.which(name) if name else None
         if path and not subprocess.run([path, "-c", ""], capture_output=True).returncode:
@@ -66,6 +70,10 @@ def install(folder: Path) -> None:
         command = [str(uv), "pip", "install", "-q", "--compile-bytecode", "--python", python]
     else:
         command = [python, "-m", "pip", "install", "-q"]
+    facts = [python, "-c", "import sys; print(sys.version_info[:2] == (3, 12))"]
+    if subprocess.run(facts, capture_output=True, text=True, check=True).stdout.strip() != "True":
+        # Its releases of some packages are for Python 3.12 alone; torch is the one that matters.
+        wanted = [one if one.startswith("torch==") else one.partition("==")[0] for one in wanted]
     subprocess.run([*command, *wanted], check=True)
     listed = subprocess.run(
         [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"],
