@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final, Literal
 
+from arcmobile.bench.labels import counted
 from arcmobile.bench.result import BenchResult, Figure, InstructionProfile, Measurement
 from arcmobile.runtime.errors import InputError
 
@@ -221,7 +222,7 @@ def _notes(
         for one in result.measurements:
             if not one.clean:
                 why = "; ".join(one.conditions.notes) or "see its notes"
-                yield f"{name}, {one.threads} thread{'s' * (one.threads > 1)}: not clean ({why})"
+                yield f"{name}, {counted(one.threads, 'thread')}: not clean ({why})"
     shared = {one.threads for one, _ in pairs}
     alone = {one.threads for result in (a, b) for one in result.measurements} - shared
     if alone:

@@ -19,6 +19,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from arcmobile.bench.emulated_cpu import DEFAULT_CPU
+from arcmobile.bench.labels import STAGES
 from arcmobile.bench.measure import runner_facts
 from arcmobile.bench.result import (
     Environment,
@@ -26,7 +27,6 @@ from arcmobile.bench.result import (
     RunnerFacts,
     StageInstructions,
 )
-from arcmobile.bench.runner_stats import STAGES
 from arcmobile.bench.targets.base import RunRecord, RunRequest, TargetOptions
 from arcmobile.bench.targets.qemu import QemuTarget
 from arcmobile.runtime.bundle import Bundle

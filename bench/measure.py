@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -15,6 +16,7 @@ from statistics import median
 from typing import Final
 
 from arcmobile.bench.device_state import DeviceState, conditions_of, highest_limits
+from arcmobile.bench.labels import STAGES, counted
 from arcmobile.bench.result import (
     BenchResult,
     BundleFacts,
@@ -28,7 +30,7 @@ from arcmobile.bench.result import (
     RunnerFacts,
     StageFigures,
 )
-from arcmobile.bench.runner_stats import STAGES, NativeStats, PythonStats
+from arcmobile.bench.runner_stats import NativeStats, PythonStats
 from arcmobile.bench.targets.base import RunRecord, RunRequest, Target
 from arcmobile.runtime.bounds import THREADS
 from arcmobile.runtime.bundle import Bundle
@@ -63,6 +65,15 @@ class Protocol:
             raise InputError("--threads: give each count once")
         if self.repeats < 1 or self.warmups < 0:
             raise InputError("--repeats: give 1 or more; --warmup: 0 or more")
+
+    @property
+    def cold_loads(self) -> int:
+        """Cold runs per thread count: no more than repeats."""
+        return min(self.cold_runs, self.repeats)
+
+    def runs(self, *, cold: bool) -> int:
+        """Return how often one thread count runs; ``cold``: whether the target has cold loads."""
+        return (self.cold_loads if cold else 0) + self.warmups + self.repeats
 
 
 @dataclass(frozen=True)
@@ -106,30 +117,46 @@ class _Series:
 
 
 @dataclass
+class _Counter:
+    """Runs that are done, of all that will be."""
+
+    report: Report
+    total: int = 0
+    done: int = 0
+
+    def say(self, doing: str) -> None:
+        self.report(Progress(self.done, self.total, doing))
+
+
+@dataclass
 class _Session:
-    """One measurement under way on an opened target."""
+    """One bundle under measurement on an opened target; ``label`` precedes what it reports."""
 
     target: Target
-    request: RunRequest
+    bundle: Bundle
+    request: GenerationRequest
+    plan: Plan
+    series: Mapping[int, _Series]
     cooling: Cooling | None
-    report: Report
-    total: int
-    done: int = 0
+    counter: _Counter
+    label: str = ""
     gave_up: bool = False
 
-    def run(self, threads: int, doing: str, series: _Series, *, cold: bool = False) -> RunRecord:
+    def run(self, threads: int, doing: str, *, cold: bool = False) -> RunRecord:
+        """Run once, as soon as the device is cool."""
+        series = self.series[threads]
         self._cool(series)
-        self.report(Progress(self.done, self.total, f"{doing}, {_threads(threads)}"))
-        steps = _COLD_STEPS if cold else self.request.steps
+        self.counter.say(f"{self.label}{doing}, {counted(threads, 'thread')}")
+        steps = _COLD_STEPS if cold else len(self.plan.times) - 1
         request = RunRequest(
-            self.request.prompt, self.request.seconds, steps, self.request.seed, threads
+            self.request.prompt, self.request.seconds, steps, self.plan.seed, threads
         )
         record = self.target.run(request, cold=cold)
-        self.done += 1
+        self.counter.done += 1
         return record
 
     def _cool(self, series: _Series) -> None:
-        """Waits until the device is cool; after one wait in vain, no more."""
+        """Wait until the device is cool; after one wait in vain, no more."""
         if self.cooling is None or self.gave_up:
             return
         begin = time.monotonic()
@@ -140,9 +167,25 @@ class _Session:
                 self.gave_up = True
                 series.notes.append(f"did not cool down in {waited:.0f} s ({reason})")
                 break
-            self.report(Progress(self.done, self.total, f"cooling: {reason}, {waited:.0f} s"))
+            self.counter.say(f"cooling: {reason}, {waited:.0f} s")
             time.sleep(self.cooling.interval)
         series.waited += time.monotonic() - begin
+
+    def result(self, warmups: int) -> BenchResult:
+        """The result of what has run at each thread count, at least once at one of them."""
+        measured = {threads: one for threads, one in self.series.items() if one.records}
+        environment = self.target.environment()
+        records = [record for one in measured.values() for record in one.records]
+        limits = highest_limits(record.states for record in records)
+        measurements = tuple(
+            _measurement(threads, one, warmups, limits, self.target, environment)
+            for threads, one in measured.items()
+        )
+        backend = self.bundle.manifest.backend
+        runner = runner_facts(self.target, records[0].stats, backend)
+        return bench_result(
+            self.bundle, self.request, self.plan, runner, environment, measurements=measurements
+        )
 
 
 def measure(
@@ -155,63 +198,67 @@ def measure(
     report: Report = lambda progress: None,
     keep: Keep = lambda result: None,
 ) -> BenchResult:
-    """Measures ``bundle`` on a target, which is opened and closed here; ``request`` needs a seed.
+    """Measure ``bundle`` on a target; see :func:`measure_in_turns`."""
+    (result,) = measure_in_turns(
+        [(target, bundle)], request, protocol, cooling=cooling, report=report, keep=keep
+    )
+    return result
+
+
+def measure_in_turns(
+    contenders: Sequence[tuple[Target, Bundle]],
+    request: GenerationRequest,
+    protocol: Protocol,
+    *,
+    cooling: Cooling | None = None,
+    report: Report = lambda progress: None,
+    keep: Keep = lambda result: None,
+) -> list[BenchResult]:
+    """Measure each bundle on its target; within a round, all of them take turns.
 
     Args:
-        keep: where a failure or Ctrl-C ends the measurement after some repeats, gets a result of
-            these, which is marked as not clean; the error goes on afterwards.
+        contenders: targets, which are opened and closed here, and what runs on each.
+        request: the sound to generate; needs a seed.
+        protocol: how often to run, and with which thread counts.
+        cooling: when a device counts as cool; ``None``: never wait.
+        report: called before every run.
+        keep: called with a result, marked as not clean, of the repeats that were done when a
+            failure or Ctrl-C ended the measurement; the error goes on afterwards.
+
+    Returns:
+        A result for each contender, in their order.
 
     Raises:
-        InputError: the request does not fit the bundle, or the target the bundle's backend.
-        TargetError: the machine or the runner failed.
+        InputError: the request does not fit a bundle, or a target its bundle's backend.
+        TargetError: a machine or a runner failed.
     """
-    plan = make_plan(request, bundle.manifest)
-    steps = len(plan.times) - 1
-    asked = RunRequest(request.prompt, request.seconds, steps, plan.seed, 1)
-    cold_runs = min(protocol.cold_runs, protocol.repeats) if target.can_drop_cache else 0
-    total = len(protocol.threads) * (cold_runs + protocol.warmups + protocol.repeats)
-    report(Progress(0, total, f"reaching {target.kind}, copying runner and bundle"))
-    with target:
-        target.prepare(bundle)
-        session = _Session(target, asked, cooling, report, total)
-        series = {threads: _Series() for threads in protocol.threads}
-
-        def result() -> BenchResult:
-            return _gathered(target, bundle, request, plan, protocol, series)
-
+    counter = _Counter(report)
+    sessions = []
+    with ExitStack() as stack:
+        for target, bundle in contenders:
+            plan = make_plan(request, bundle.manifest)
+            series = {threads: _Series() for threads in protocol.threads}
+            label = f"{bundle.folder.name}: " if len(contenders) > 1 else ""
+            counter.total += len(series) * protocol.runs(cold=target.can_drop_cache)
+            counter.say(f"{label}reaching {target.kind}, copying runner and bundle")
+            stack.enter_context(target)
+            target.prepare(bundle)
+            sessions.append(
+                _Session(target, bundle, request, plan, series, cooling, counter, label)
+            )
         try:
-            _run_all(session, protocol, cold_runs, series)
+            _run_all(sessions, protocol)
         except (ArcMobileError, KeyboardInterrupt) as error:
-            if any(one.records for one in series.values()):
-                why = str(error) or "stopped"
-                for one in series.values():
-                    one.notes.append(f"broken off after {session.done} of {total} runs: {why}")
-                keep(result())
+            why = f"broken off after {counter.done} of {counter.total} runs: "
+            for session in sessions:
+                if any(one.records for one in session.series.values()):
+                    for one in session.series.values():
+                        one.notes.append(why + (str(error) or "stopped"))
+                    keep(session.result(protocol.warmups))
             raise
-        measured = result()
-    report(Progress(total, total, "done"))
-    return measured
-
-
-def _gathered(
-    target: Target,
-    bundle: Bundle,
-    request: GenerationRequest,
-    plan: Plan,
-    protocol: Protocol,
-    series: Mapping[int, _Series],
-) -> BenchResult:
-    """The result of what has been run at each thread count, at least once at one of them."""
-    measured = {threads: one for threads, one in series.items() if one.records}
-    environment = target.environment()
-    limits = highest_limits(record.states for one in measured.values() for record in one.records)
-    measurements = tuple(
-        _measurement(threads, one, protocol.warmups, limits, target, environment)
-        for threads, one in measured.items()
-    )
-    first = next(iter(measured.values())).records[0].stats
-    runner = runner_facts(target, first, bundle.manifest.backend)
-    return bench_result(bundle, request, plan, runner, environment, measurements=measurements)
+        results = [session.result(protocol.warmups) for session in sessions]
+    counter.say("done")
+    return results
 
 
 def bench_result(
@@ -245,26 +292,23 @@ def bench_result(
     )
 
 
-def _run_all(
-    session: _Session, protocol: Protocol, cold_runs: int, series: Mapping[int, _Series]
-) -> None:
-    """All runs in order, into the series of their thread counts."""
-    for threads, one in series.items():
+def _run_all(sessions: Sequence[_Session], protocol: Protocol) -> None:
+    """All runs, in order: cold loads, warm-ups, then rounds of repeats."""
+    turns = [(session, threads) for session in sessions for threads in session.series]
+    for session, threads in turns:
+        cold_runs = protocol.cold_loads if session.target.can_drop_cache else 0
         for index in range(cold_runs):
-            record = session.run(threads, f"cold load {index + 1}/{cold_runs}", one, cold=True)
-            one.cold_loads.append(sum(record.stats.load_seconds.values()))
-    for threads, one in series.items():
+            record = session.run(threads, f"cold load {index + 1}/{cold_runs}", cold=True)
+            loads = session.series[threads].cold_loads
+            loads.append(sum(record.stats.load_seconds.values()))
+    for session, threads in turns:
         for index in range(protocol.warmups):
-            session.run(threads, f"warm-up {index + 1}/{protocol.warmups}", one)
+            session.run(threads, f"warm-up {index + 1}/{protocol.warmups}")
     for index in range(protocol.repeats):
-        for threads in _rotated(protocol.threads, index):
-            doing = f"repeat {index + 1}/{protocol.repeats}"
-            series[threads].records.append(session.run(threads, doing, series[threads]))
-
-
-def _rotated(threads: Sequence[int], index: int) -> list[int]:
-    first = index % len(threads)
-    return [*threads[first:], *threads[:first]]
+        first = index % len(turns)  # another one begins each round
+        for session, threads in (*turns[first:], *turns[:first]):
+            record = session.run(threads, f"repeat {index + 1}/{protocol.repeats}")
+            session.series[threads].records.append(record)
 
 
 def _measurement(
@@ -320,7 +364,7 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if threads > (cores := environment.cores):
-        notes.append(f"{_threads(threads)} on {cores} core{'s' * (cores > 1)}: they wait in turn")
+        notes.append(f"{counted(threads, 'thread')} on {counted(cores, 'core')}: they wait in turn")
     spread = (total.maximum - total.minimum) / total.median if total.median else 0.0
     if spread > _WIDE_SPREAD:
         notes.append(f"runs differ by {spread:.0%}: the machine is busy or changes its clock")
@@ -336,10 +380,6 @@ def _warmth(state: DeviceState, limit: float | None) -> str:
     if state.hottest is not None and limit is not None and state.hottest > limit:
         return f"{state.hottest:.0f} °C, waiting for {limit:.0f} °C"
     return ", ".join(state.throttling_now()) or "cool"
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' * (count > 1)}"
 
 
 def runner_facts(target: Target, stats: PythonStats, backend: str) -> RunnerFacts:

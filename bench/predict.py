@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from arcmobile.bench.device_profiles import DeviceProfile, Instruction, NamedProfile, Outer
-from arcmobile.bench.workload import STAGES, ComponentWork, Workload
+from arcmobile.bench.labels import STAGES
+from arcmobile.bench.workload import ComponentWork, Workload
 from arcmobile.runtime.bundle_schema import Arithmetic
 
 Kind = Literal["linear", "convolution"]

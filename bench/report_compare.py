@@ -9,8 +9,8 @@ from typing import Final
 from arcmobile.bench import charts
 from arcmobile.bench.charts import BarChart, size
 from arcmobile.bench.charts import seconds as duration
+from arcmobile.bench.labels import counted, result_letter, stage_label, stage_tone
 from arcmobile.bench.prediction_record import PredictionRecord
-from arcmobile.bench.report_words import result_letter, stage_label, stage_tone, threads
 from arcmobile.bench.result import BenchResult, Measurement
 
 _MULTIPLES_FROM: Final = 2
@@ -85,7 +85,7 @@ def forecast(prediction: PredictionRecord, results: Sequence[BenchResult]) -> Fo
             continue
         stages = [(name, stage.compute.median) for name, stage in measured.stages.items()]
         label = result_letter(i) if len(results) > 1 else "measured"
-        rows.append(_row(f"{label}, {threads(measured.threads)}", stages))
+        rows.append(_row(f"{label}, {counted(measured.threads, 'thread')}", stages))
         verdicts.append(
             f"{label}: {_verdict(prediction.expected_seconds, measured.compute.median)}"
         )
@@ -93,7 +93,7 @@ def forecast(prediction: PredictionRecord, results: Sequence[BenchResult]) -> Fo
     rows.append(_row("expected", [(name, one.expected_seconds) for name, one in predicted]))
     rows.append(_row("at best", [(name, one.optimistic_seconds) for name, one in predicted]))
     return Forecast(
-        title=f"{prediction.title}, {threads(prediction.threads)}, {prediction.recipe}",
+        title=f"{prediction.title}, {counted(prediction.threads, 'thread')}, {prediction.recipe}",
         verdict="; ".join(verdicts) or f"expected {duration(prediction.expected_seconds)}",
         chart=charts.stacked(rows),
         notes=prediction.assumptions,

@@ -9,6 +9,14 @@ from typing import Final
 from arcmobile.bench import charts
 from arcmobile.bench.charts import BarChart, LineChart, StripChart, size
 from arcmobile.bench.charts import seconds as duration
+from arcmobile.bench.labels import (
+    call_label,
+    component_label,
+    counted,
+    result_letter,
+    stage_label,
+    stage_tone,
+)
 from arcmobile.bench.prediction_record import PredictionRecord
 from arcmobile.bench.report_compare import (
     Comparison,
@@ -23,17 +31,8 @@ from arcmobile.bench.report_profiles import (
     instruction_sections,
     operator_sections,
 )
-from arcmobile.bench.report_words import (
-    component_label,
-    result_letter,
-    stage_label,
-    stage_tone,
-    threads,
-)
 from arcmobile.bench.result import BenchResult, Figure, Measurement
-from arcmobile.runtime.tensors import DECODER, DIT
 
-_CALLS: Final = {DIT: "step", DECODER: "chunk"}
 _FORMATS: Final = {
     "executorch": "ExecuTorch program (.pte), XNNPACK on the CPU",
     "onnx": "ONNX Runtime model (.onnx), CPU",
@@ -141,7 +140,8 @@ def _section(result: BenchResult, letter: str) -> Section:
         timeline=_timeline(result) if measurements else None,
         latency=_latency(best) if best else (),
         latency_note=(
-            f"{threads(best.threads)}, {best.repeats} runs after {best.warmups} to warm up"
+            f"{counted(best.threads, 'thread')}, {counted(best.repeats, 'run')} "
+            f"after {best.warmups} to warm up"
             if best
             else ""
         ),
@@ -171,7 +171,9 @@ def _warnings(result: BenchResult) -> tuple[Notice, ...]:
             notes = (*one.notes, *one.conditions.notes)
             if one.conditions.throttled and not notes:
                 notes = ("the device lowered its clocks",)
-            found.append(Notice(f"Not a clean measurement: {threads(one.threads)}", notes))
+            found.append(
+                Notice(f"Not a clean measurement: {counted(one.threads, 'thread')}", notes)
+            )
     return tuple(found)
 
 
@@ -184,7 +186,7 @@ def _tiles(result: BenchResult) -> tuple[Tile, ...]:
             f"{max(rtf, 1 / rtf):.1f}× {side} than real time"
             if rtf > 1e-9
             else "too short to tell",
-            f"{best.audio_seconds:.1f} s of sound, {threads(best.threads)}",
+            f"{best.audio_seconds:.1f} s of sound, {counted(best.threads, 'thread')}",
             "loading included" if result.runner.kind != "torch" else "networks loaded before",
         )
         names = ("real-time factor", "prompt to sound", "first audio")
@@ -213,7 +215,7 @@ def _timeline(result: BenchResult) -> BarChart:
         rest = one.total.median - sum(value for _, value, _, _ in segments)
         if rest > 0:
             segments.append(("other", rest, duration(rest), "other"))
-        rows.append((threads(one.threads), segments, duration(one.total.median)))
+        rows.append((counted(one.threads, "thread"), segments, duration(one.total.median)))
     unclean = frozenset(i for i, one in enumerate(result.measurements) if not one.clean)
     return charts.stacked(rows, muted=unclean)
 
@@ -233,8 +235,8 @@ def _latency(one: Measurement) -> tuple[Row, ...]:
     for name, stage in one.stages.items():
         label = stage_label(name)
         if stage.calls > 1:
-            call = _CALLS.get(name, "call")
-            rows.append(row(f"{label}, {stage.calls} {call}s", stage.compute))
+            call = call_label(name)
+            rows.append(row(f"{label}, {counted(stage.calls, call)}", stage.compute))
             rows.append(row(f"one {label} {call}", stage.call))
         else:
             rows.append(row(label, stage.compute))
@@ -308,8 +310,12 @@ def _card(result: BenchResult) -> tuple[tuple[str, str], ...]:
     if ratios:
         rows.append(("accuracy", f"{min(ratios):.1f} dB at worst against the float32 network"))
     if best and not result.environment.emulated:
-        rows.append(("latency", f"{duration(best.total.median)}, {threads(best.threads)}"))
+        rows.append(
+            ("latency", f"{duration(best.total.median)}, {counted(best.threads, 'thread')}")
+        )
         rows.append(("memory", f"{size(best.peak_bytes.median)} peak"))
+    if export := result.export:
+        rows.append(("export", f"{duration(export.seconds)}, {size(export.peak_bytes)} peak"))
     rows += [
         ("size", size(bundle.bytes)),
         (

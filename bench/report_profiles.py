@@ -9,7 +9,7 @@ from typing import Final
 from arcmobile.bench import charts
 from arcmobile.bench.charts import BarChart
 from arcmobile.bench.charts import seconds as duration
-from arcmobile.bench.report_words import component_label, stage_label
+from arcmobile.bench.labels import component_label, stage_label
 from arcmobile.bench.result import InstructionProfile, OperatorProfile
 
 # Class of instruction -> how it is called, and its colour: int8 products in blues, floating-point

@@ -131,6 +131,13 @@ class Environment(Record):
     emulated: bool = False
 
 
+class ProcessFigures(Record):
+    """Wall seconds and peak resident bytes of one process."""
+
+    seconds: Quantity
+    peak_bytes: Count
+
+
 class RunnerFacts(Record):
     """What ran the bundle, and the versions of its parts.
 
@@ -200,7 +207,11 @@ class OperatorProfile(Record):
 
 
 class BenchResult(Record):
-    """A benchmark run: what, on what, and all that was measured."""
+    """A benchmark run: what ran, on what, and all that was measured.
+
+    ``export`` are the figures of the process that exported the bundle, where the benchmark started
+    it.
+    """
 
     result_version: Literal[1] = RESULT_VERSION
     created: str  # ISO 8601, UTC
@@ -209,6 +220,7 @@ class BenchResult(Record):
     bundle: BundleFacts
     request: RequestFacts
     environment: Environment
+    export: ProcessFigures | None = None
     measurements: tuple[Measurement, ...] = ()
     instructions: tuple[InstructionProfile, ...] = ()
     operators: tuple[OperatorProfile, ...] = ()

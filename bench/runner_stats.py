@@ -10,11 +10,10 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from arcmobile.bench.labels import STAGES
 from arcmobile.bench.records import parse_record
 from arcmobile.runtime.errors import TargetError
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
-
-STAGES: Final = (CONDITIONER, DIT, DECODER)
+from arcmobile.runtime.tensors import DECODER, DIT
 
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 Bytes = Annotated[int, Field(ge=0, le=1 << 53)]

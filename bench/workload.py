@@ -15,13 +15,13 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from arcmobile.bench.labels import STAGES
 from arcmobile.runtime.bundle import Bundle, Component, DecoderPart, Work
 from arcmobile.runtime.decode import PartPlan, count_calls, plan_parts
 from arcmobile.runtime.errors import BundleError, InputError
 from arcmobile.runtime.request import GenerationRequest, make_plan
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, stage_of
+from arcmobile.runtime.tensors import CONDITIONER, DIT, stage_of
 
-STAGES: Final = (CONDITIONER, DIT, DECODER)
 _SUFFIX: Final = ".toml"
 _Size = Annotated[int, Field(ge=1)]
 

@@ -79,6 +79,8 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 
 
 def _print(comparison: Comparison) -> None:
+    from arcmobile.bench.labels import counted
+
     console = plain_console()
     table = Table(title="B against A, medians", title_justify="left")
     table.add_column("", overflow="fold")
@@ -91,7 +93,7 @@ def _print(comparison: Comparison) -> None:
             threads = row.threads
             table.add_section()
             if threads is not None:
-                table.add_row(bold(f"{threads} thread{'s' * (threads > 1)}"))
+                table.add_row(bold(counted(threads, "thread")))
         table.add_row(*_cells(row))
     console.print(table)
     if any(not row.decides for row in comparison.rows):

@@ -141,7 +141,7 @@ def _result(
 
 def profile_tables(profiles: tuple[InstructionProfile, ...], width: int) -> list[Table]:
     """A table for each computing stage, classes by CPU, and one of all stages; in millions."""
-    from arcmobile.bench.runner_stats import STAGES
+    from arcmobile.bench.labels import STAGES
 
     room = (width - 14) // len(profiles) - 14
     bar = min(16, room) if room >= _SHORTEST_BAR else 0

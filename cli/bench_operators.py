@@ -117,7 +117,7 @@ def show_profiles(profiles: Profiles, top: int, console: Console) -> None:
 
 
 def _table(profile: OperatorProfile, top: int) -> Table:
-    from arcmobile.bench.report_words import component_label
+    from arcmobile.bench.labels import component_label
 
     inside = _share(profile.delegated, profile.total)
     label = component_label(profile.component)

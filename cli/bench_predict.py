@@ -165,12 +165,13 @@ def _overview(predictions: list[Prediction]) -> Table:
 
 
 def _explain(console: Console, one: Prediction) -> None:
+    from arcmobile.bench.labels import counted
     from arcmobile.bench.predict import assumptions
     from arcmobile.bench.published import check_published, summary
 
     profile = one.device.profile
-    plural = "s" if one.threads > 1 else ""
-    console.print(f"{profile.title} ({profile.chip}), {one.threads} thread{plural}", style="bold")
+    threads = counted(one.threads, "thread")
+    console.print(f"{profile.title} ({profile.chip}), {threads}", style="bold")
     cores = (f"{c.count}× {c.core} {c.clock_ghz:g} GHz" for c in profile.clusters)
     console.print(f"{' + '.join(cores)}; {profile.memory.kind}")
     console.print(_title(one.workload))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from arcmobile.bench.compare import compare
+from arcmobile.bench.labels import call_label, counted, stage_label
 from arcmobile.bench.result import BenchResult, Figure, Measurement
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
+from arcmobile.runtime.tensors import DECODER, DIT
 
-_LABELS = {CONDITIONER: "conditioner", DIT: "DiT", DECODER: "decoder"}
-_CALLS = {DIT: "step", DECODER: "chunk"}
+_RESULT_COLUMNS = (
+    *("bundle MB", "export min", "export peak GB", "whole s", "DiT step s", "decode s"),
+    *("first audio s", "peak MB"),
+)
 
 
 def measurement_tables(result: BenchResult) -> Iterator[Group]:
@@ -20,7 +25,7 @@ def measurement_tables(result: BenchResult) -> Iterator[Group]:
     environment = result.environment
     where = f"{environment.device} ({environment.target}, {environment.cpu})"
     what = f"{result.bundle.name}, {result.request.seconds:.2f} s of sound"
-    steps = f"{result.request.steps} step{'s' * (result.request.steps > 1)}"
+    steps = counted(result.request.steps, "step")
     yield Group(Text(f"{what}, {steps}, {result.runner.kind} runner\n{where}", style="bold"))
     for measurement in result.measurements:
         yield Group(_table(measurement), *_remarks(result, measurement))
@@ -48,18 +53,17 @@ def _sweep(measurements: Sequence[Measurement]) -> Table:
 
 
 def _table(one: Measurement) -> Table:
-    plural = "s" * (one.threads > 1)
-    repeats = f"{one.repeats} run{'s' * (one.repeats > 1)}"
-    table = Table(title=f"{one.threads} thread{plural}, {repeats}", title_justify="left")
+    title = f"{counted(one.threads, 'thread')}, {counted(one.repeats, 'run')}"
+    table = Table(title=title, title_justify="left")
     for name in ("", "median", "p90", "min", "max"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     table.add_column("peak MB", justify="right", no_wrap=True)
     for stage, figures in one.stages.items():
         peak = figures.peak_bytes
         megabytes = "" if peak is None else f"{peak.median / 1e6:.0f}"
-        label = _LABELS.get(stage, stage)
+        label = stage_label(stage)
         if figures.calls > 1:
-            table.add_row(f"{label}, each {_CALLS.get(stage, 'call')}", *_seconds(figures.call))
+            table.add_row(f"{label}, each {call_label(stage)}", *_seconds(figures.call))
             label = f"{label}, all {figures.calls}"
         table.add_row(label, *_seconds(figures.compute), megabytes)
     table.add_section()
@@ -98,3 +102,44 @@ def _remarks(result: BenchResult, one: Measurement) -> Iterator[Text]:
         yield Text(f"waited {conditions.waited:.0f} s for it to cool", style="dim")
     for note in (*one.notes, *conditions.notes):
         yield Text(f"note: {note}", style="dim")
+
+
+def results_table(results: Sequence[BenchResult]) -> Table:
+    """Exports and generations side by side, in Markdown; medians of each result's best run."""
+    table = Table(box=box.MARKDOWN)
+    table.add_column("bundle")
+    for name in _RESULT_COLUMNS:
+        table.add_column(name, justify="right")
+    for result in results:
+        if (one := result.best) is None:
+            continue
+        export = result.export
+        table.add_row(
+            f"{result.bundle.backend}, {result.bundle.recipe}, {result.runner.kind} runner",
+            f"{result.bundle.bytes / 1e6:.0f}",
+            f"{export.seconds / 60:.1f}" if export else "",
+            f"{export.peak_bytes / 1e9:.1f}" if export else "",
+            f"{one.total.median:.2f}",
+            f"{one.stages[DIT].call.median:.3f}",
+            f"{one.stages[DECODER].compute.median:.2f}",
+            f"{one.first_audio.median:.2f}",
+            f"{one.peak_bytes.median / 1e6:.0f}",
+        )
+    return table
+
+
+def ratio_table(results: Sequence[BenchResult]) -> Table:
+    """Each result's medians over those of the first, with 95 % bounds, in Markdown."""
+    reference, *others = results
+    table = Table(box=box.MARKDOWN)
+    table.add_column(f"ratio to {reference.bundle.backend}, {reference.bundle.recipe}")
+    rows: dict[str, list[str]] = {}
+    for other in others:
+        table.add_column(f"{other.bundle.backend}, {other.bundle.recipe}", justify="right")
+        for row in compare(reference, other, allow_unlike=True).rows:
+            exact = row.low is None or row.low == row.high
+            bounds = "" if exact else f" ({row.low:.2f} .. {row.high:.2f})"
+            rows.setdefault(stage_label(row.name), []).append(f"{row.ratio:.2f}x{bounds}")
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    return table

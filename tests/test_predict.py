@@ -19,10 +19,10 @@ from arcmobile.bench.device_profiles import (
     parse_profile,
     profile_names,
 )
+from arcmobile.bench.labels import STAGES
 from arcmobile.bench.predict import EXPECTED, OPTIMISTIC, TYPICAL, bandwidth, predict, rate
 from arcmobile.bench.published import check_published, published_points, summary
 from arcmobile.bench.workload import (
-    STAGES,
     ComponentWork,
     Workload,
     bundle_workload,

@@ -160,7 +160,8 @@ def bench_prediction(folder: Path) -> Attempt:
 
 @reader("runner-stats")
 def runner_stats(folder: Path) -> Attempt:
-    from arcmobile.bench.runner_stats import STAGES, parse_native, parse_python
+    from arcmobile.bench.labels import STAGES
+    from arcmobile.bench.runner_stats import parse_native, parse_python
 
     python = {name: value for name, value in _STATS.items() if name != "runner"}
 
