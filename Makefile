@@ -17,7 +17,7 @@ TEXT_ENCODER ?= $(CHECKPOINT)/text_encoder
 BUNDLE ?= out/$(notdir $(patsubst %/,%,$(CHECKPOINT)))-executorch-$(RECIPE)
 WAV ?= $(BUNDLE).wav
 
-PACKAGES := bench cli export posttrain quant runtime
+PACKAGES := bench cli export posttrain quality quant runtime
 BIN := $(VENV)/bin
 ARCMOBILE := $(BIN)/arcmobile
 INSTALLED_EXPORT := $(VENV)/.installed-export

@@ -56,7 +56,7 @@ def gpu(
         measure_gpu,
     )
     from arcmobile.cli.gpu_bench_engine import TorchEngine, measured_ceilings
-    from arcmobile.export.gpu_model import checkpoint_model, find_device, random_model
+    from arcmobile.export.gpu.model import checkpoint_model, find_device, random_model
     from arcmobile.runtime.whole_output import check_file
 
     for name in (CELLS, RESULT):

@@ -9,12 +9,12 @@ import typer
 from rich.table import Table
 
 from arcmobile.cli.consoles import plain_console
-from arcmobile.export.messages import shown_name
-from arcmobile.export.staging import readable_size
+from arcmobile.export.checkpoint.messages import shown_name
+from arcmobile.export.checkpoint.staging import readable_size
 from arcmobile.runtime.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from arcmobile.export.checkpoint import CheckpointFolder, CheckpointReport
+    from arcmobile.export.checkpoint.folder import CheckpointFolder, CheckpointReport
 
 checkpoint_app = typer.Typer(
     no_args_is_help=True, help="Make a random checkpoint, or say what one holds."
@@ -43,7 +43,7 @@ def init(
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from arcmobile.export.presets import checkpoint_bytes, find_preset, init_checkpoint
+    from arcmobile.export.checkpoint.presets import checkpoint_bytes, find_preset, init_checkpoint
 
     chosen = find_preset(preset)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
@@ -80,7 +80,7 @@ def check(
 
     Exit code 2 when it cannot be exported as it is.
     """
-    from arcmobile.export.checkpoint import CheckpointFolder, inspect_checkpoint
+    from arcmobile.export.checkpoint.folder import CheckpointFolder, inspect_checkpoint
 
     opened = CheckpointFolder.open(folder, text_encoder)
     report = inspect_checkpoint(opened)

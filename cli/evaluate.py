@@ -101,7 +101,6 @@ def evaluate(
     if checkpoint is None and base is None and not bundles:
         raise InputError("nothing to judge: give --checkpoint, --base or --bundle")
 
-    from arcmobile.posttrain.folder_writer import only_writer
     from arcmobile.posttrain.judgement.evaluation import Evaluation
     from arcmobile.posttrain.judgement.held_out_prompts import held_out_prompts
     from arcmobile.posttrain.judgement.models import EvaluatedModels
@@ -111,6 +110,7 @@ def evaluate(
         write_results,
     )
     from arcmobile.posttrain.judgement.sound_classifier import load_classifier
+    from arcmobile.posttrain.latents.folder_writer import only_writer
 
     if math.isnan(guidance):  # which typer lets pass
         raise InputError("--guidance nan: give 1 to 100")

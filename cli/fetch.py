@@ -30,7 +30,7 @@ def fetch(
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from arcmobile.export.hub import fetch_checkpoint, interrupted_download
+    from arcmobile.export.checkpoint.hub import fetch_checkpoint, interrupted_download
 
     if interrupted_download(out):
         typer.echo(f"{out}: an earlier download was interrupted; the same files go on", err=True)

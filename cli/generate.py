@@ -185,7 +185,7 @@ def generate(
     else:
         if threads is not None:
             raise InputError("--threads: belongs to --bundle; PyTorch takes OMP_NUM_THREADS")
-        from arcmobile.export.reference import open_reference
+        from arcmobile.export.parity.reference import open_reference
 
         parts = open_reference(
             checkpoint, text_encoder, device=device or "cpu", half=half, compile=compile_model

@@ -16,7 +16,7 @@ from arcmobile.bench.device_facts import FACTS_SCRIPT, parse_facts
 from arcmobile.bench.gpu import Array, Dtype, EngineFacts
 from arcmobile.bench.probe import parse_sections
 from arcmobile.bench.result import Environment
-from arcmobile.export.gpu_engine import (
+from arcmobile.export.gpu.engine import (
     FORM,
     GpuGeneration,
     GpuNetworks,
@@ -24,7 +24,7 @@ from arcmobile.export.gpu_engine import (
     fastest_decoder_form,
     product_precision,
 )
-from arcmobile.export.gpu_model import GpuModel
+from arcmobile.export.gpu.model import GpuModel
 from arcmobile.runtime import memory
 
 _DTYPES = {

@@ -17,7 +17,7 @@ from arcmobile.cli.consoles import plain_console
 from arcmobile.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from arcmobile.export.parity import ParityRow, ParityRun
+    from arcmobile.export.parity.report import ParityRow, ParityRun
 
 _HELP = """Compare the networks with reference arrays.
 
@@ -57,8 +57,8 @@ def parity(
         bool, typer.Option("--json", help="Print every row as JSON, for scripts.")
     ] = False,
 ) -> None:
-    from arcmobile.export.checkpoint import CheckpointFolder, require_sound
-    from arcmobile.export.parity import FORMS, ParityRun
+    from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
+    from arcmobile.export.parity.report import FORMS, ParityRun
 
     opened = CheckpointFolder.open(folder, text_encoder)
     run = ParityRun(opened, FORMS[form])

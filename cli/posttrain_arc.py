@@ -20,8 +20,8 @@ from arcmobile.cli.posttrain_options import (
     seconds_of,
     use_threads,
 )
-from arcmobile.posttrain.given_settings import given_settings
-from arcmobile.posttrain.training_settings import ArcSettings
+from arcmobile.posttrain.training.overrides import given_settings
+from arcmobile.posttrain.training.settings import ArcSettings
 
 
 def arc(
@@ -79,11 +79,11 @@ def arc(
 
     import torch
 
-    from arcmobile.export.checkpoint import CheckpointFolder
+    from arcmobile.export.checkpoint.folder import CheckpointFolder
     from arcmobile.export.manifest import folder_tokenizer
-    from arcmobile.posttrain import train_arc
-    from arcmobile.posttrain.arc_training import ArcTrainer
-    from arcmobile.posttrain.latent_cache import LatentCache
+    from arcmobile.posttrain.arc import train as train_arc
+    from arcmobile.posttrain.arc.trainer import ArcTrainer
+    from arcmobile.posttrain.latents.cache import LatentCache
 
     use_threads(threads)
     check_device(device)

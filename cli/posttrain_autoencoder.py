@@ -20,8 +20,8 @@ from arcmobile.cli.posttrain_options import (
     seconds_of,
     use_threads,
 )
-from arcmobile.posttrain.given_settings import given_settings
-from arcmobile.posttrain.training_settings import AutoencoderSettings, Part
+from arcmobile.posttrain.training.overrides import given_settings
+from arcmobile.posttrain.training.settings import AutoencoderSettings, Part
 from arcmobile.runtime.errors import InputError
 
 
@@ -75,9 +75,9 @@ def autoencoder(
     seconds = seconds_of(hours)
 
     from arcmobile.export.model.config import load_model_config
-    from arcmobile.posttrain.autoencoder_training import AutoencoderTrainer
+    from arcmobile.posttrain.autoencoder.train import resumed, spectral_code, train
+    from arcmobile.posttrain.autoencoder.trainer import AutoencoderTrainer
     from arcmobile.posttrain.embedded_model import one_channel_autoencoder
-    from arcmobile.posttrain.train_autoencoder import resumed, spectral_code, train
 
     use_threads(threads)
     check_device(device)

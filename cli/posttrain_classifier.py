@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arcmobile.cli.posttrain_options import Threads, use_threads
-from arcmobile.posttrain.training_settings import ClassifierSettings
+from arcmobile.posttrain.training.settings import ClassifierSettings
 
 
 def classifier(

@@ -20,8 +20,8 @@ from arcmobile.cli.posttrain_options import (
     seconds_of,
     use_threads,
 )
-from arcmobile.posttrain.given_settings import given_settings
-from arcmobile.posttrain.training_settings import FlowSettings
+from arcmobile.posttrain.training.overrides import given_settings
+from arcmobile.posttrain.training.settings import FlowSettings
 
 
 def flow(
@@ -52,11 +52,11 @@ def flow(
     given = given_settings(context, FlowSettings)
     seconds = seconds_of(hours)
 
-    from arcmobile.export.checkpoint import CheckpointFolder
-    from arcmobile.posttrain.flow_matching import FlowTrainer
-    from arcmobile.posttrain.latent_cache import LatentCache
-    from arcmobile.posttrain.train_arc import base_generator
-    from arcmobile.posttrain.train_flow import resumed, train
+    from arcmobile.export.checkpoint.folder import CheckpointFolder
+    from arcmobile.posttrain.arc.train import base_generator
+    from arcmobile.posttrain.flow.train import resumed, train
+    from arcmobile.posttrain.flow.trainer import FlowTrainer
+    from arcmobile.posttrain.latents.cache import LatentCache
 
     use_threads(threads)
     check_device(device)

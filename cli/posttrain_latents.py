@@ -13,7 +13,7 @@ from arcmobile.cli.posttrain_options import Compiled, Device, Threads, check_dev
 from arcmobile.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from arcmobile.posttrain.latent_cache import CacheSettings, Encode
+    from arcmobile.posttrain.latents.cache import CacheSettings, Encode
 
 _MOST_SOUNDS = 1 << 24
 
@@ -53,8 +53,8 @@ def latents(
     if (autoencoder is None) == (checkpoint is None):
         raise InputError("give either --autoencoder or --checkpoint")
 
-    from arcmobile.posttrain.latent_cache import TRAINING_SEED, cache_latents, cache_sound_folder
-    from arcmobile.posttrain.sound_folder import SoundFolder
+    from arcmobile.posttrain.latents.cache import TRAINING_SEED, cache_latents, cache_sound_folder
+    from arcmobile.posttrain.latents.sound_folder import SoundFolder
     from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 
     use_threads(threads)
@@ -92,8 +92,8 @@ def latents(
 def _encoder(
     autoencoder: Path | None, checkpoint: Path | None, device: str, *, compiled: bool
 ) -> tuple[Encode, CacheSettings]:
-    from arcmobile.posttrain.cache_latents import checkpoint_encoder, load_encoder
-    from arcmobile.posttrain.latent_cache import CacheSettings
+    from arcmobile.posttrain.latents.cache import CacheSettings
+    from arcmobile.posttrain.latents.caching import checkpoint_encoder, load_encoder
 
     if checkpoint is not None:
         return checkpoint_encoder(checkpoint, device=device, compiled=compiled)

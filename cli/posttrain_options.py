@@ -55,7 +55,7 @@ def check_device(device: str) -> str:
 
 def require_new(out: Path) -> None:
     """Raises InputError where a folder holds a training already."""
-    from arcmobile.posttrain.training_loop import STATE
+    from arcmobile.posttrain.training.loop import STATE
 
     if (out / STATE).exists():
         raise InputError(f"--out {out}: holds a training; add --resume or remove it")

@@ -32,7 +32,7 @@ def start(
     import torch
 
     from arcmobile.posttrain.embedded_model import embedded_model_config
-    from arcmobile.posttrain.start_checkpoint import write_start, write_with_autoencoder
+    from arcmobile.posttrain.flow.start_checkpoint import write_start, write_with_autoencoder
 
     if generator is not None:
         dtype = torch.float16 if half else torch.float32

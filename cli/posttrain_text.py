@@ -15,8 +15,8 @@ from arcmobile.cli.posttrain_options import (
     seconds_of,
     use_threads,
 )
-from arcmobile.posttrain.given_settings import given_settings
-from arcmobile.posttrain.training_settings import TextSettings
+from arcmobile.posttrain.training.overrides import given_settings
+from arcmobile.posttrain.training.settings import TextSettings
 
 
 def text(
@@ -41,8 +41,8 @@ def text(
     given = given_settings(context, TextSettings)
     seconds = seconds_of(hours)
 
-    from arcmobile.export.checkpoint import TEXT_ENCODER_FOLDER
-    from arcmobile.posttrain.train_text_encoder import (
+    from arcmobile.export.checkpoint.folder import TEXT_ENCODER_FOLDER
+    from arcmobile.posttrain.text.train import (
         new_trainer,
         resumed,
         train,

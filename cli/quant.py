@@ -48,8 +48,8 @@ def report(
     Example:  arcmobile quant report checkpoints/sao-small --recipes mobile,fp16
     """
     from arcmobile.cli.export import StepLog
-    from arcmobile.export.checkpoint import CheckpointFolder
-    from arcmobile.quant.report import check_report, markdown, measure, model_name, write_report
+    from arcmobile.export.checkpoint.folder import CheckpointFolder
+    from arcmobile.quality.report import check_report, markdown, measure, model_name, write_report
 
     folder = CheckpointFolder.open(checkpoint, text_encoder)
     destination = out or Path("out") / f"quant-{model_name(folder)}"

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 
-from arcmobile.export.checkpoint import CheckpointFolder
-from arcmobile.export.programs import FramePlan, audio_format, number_inputs
-from arcmobile.export.tokenizer_check import read_tokenizer_json
-from arcmobile.export.tokenizer_files import (
+from arcmobile.export.checkpoint.folder import CheckpointFolder
+from arcmobile.export.checkpoint.tokenizer_check import read_tokenizer_json
+from arcmobile.export.checkpoint.tokenizer_files import (
     sentencepiece_from_tokenizer_json,
     tokenizer_json_from_sentencepiece,
 )
+from arcmobile.export.programs import FramePlan, audio_format, number_inputs
 from arcmobile.runtime.bundle import (
     SCHEMA_VERSION,
     SENTENCEPIECE_NAME,

@@ -25,7 +25,7 @@ from arcmobile.export.backends.base import (
     LoweringEntry,
     LoweringSummary,
 )
-from arcmobile.export.checkpoint import CheckpointFolder, require_sound
+from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.fidelity import Array, compare
 from arcmobile.export.manifest import (
     build_manifest,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from arcmobile.export.checkpoint.presets import Preset, TextEncoderSize
 from arcmobile.export.model.config import AutoencoderConfig, ModelConfig, T5Config
-from arcmobile.export.presets import Preset, TextEncoderSize
 
 EMBEDDED = Preset(
     name="embedded",

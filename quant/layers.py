@@ -19,7 +19,7 @@ from functools import reduce
 import torch
 
 # Registers torch.ops.quantized_decomposed, the vocabulary in which lowerings recognise int8.
-import torch.ao.quantization.fx._decomposed
+import torch.ao.quantization.fx._decomposed  # noqa: F401
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -27,7 +27,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def init_micro_checkpoint(folder: Path) -> None:
     """One DiT layer, one text encoder layer, two decoder stages; 64 latent frames."""
-    from arcmobile.export.presets import Preset, TextEncoderSize, init_checkpoint
+    from arcmobile.export.checkpoint.presets import Preset, TextEncoderSize, init_checkpoint
 
     preset = Preset(
         name="micro",

@@ -14,7 +14,7 @@ import onnx
 import sentencepiece
 from onnx import TensorProto, helper, numpy_helper
 
-from arcmobile.export.tokenizer_files import tokenizer_json_from_sentencepiece
+from arcmobile.export.checkpoint.tokenizer_files import tokenizer_json_from_sentencepiece
 from arcmobile.runtime import tensors
 from arcmobile.runtime.bundle import (
     TOKENIZER_NAME,

@@ -19,10 +19,11 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from arcmobile.cli.main import app
-from arcmobile.export.checkpoint import CheckpointFolder, require_sound
+from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.manifest import SCHEDULE, folder_tokenizer
-from arcmobile.posttrain import train_arc
-from arcmobile.posttrain.arc_losses import (
+from arcmobile.posttrain.arc import train as train_arc
+from arcmobile.posttrain.arc.latent_discriminator import LatentDiscriminator
+from arcmobile.posttrain.arc.losses import (
     contrastive_loss,
     generator_times,
     logit_normal_times,
@@ -33,15 +34,14 @@ from arcmobile.posttrain.arc_losses import (
     relativistic_generator_loss,
     smoothness_penalty,
 )
-from arcmobile.posttrain.arc_training import ArcBatch, ArcTrainer
-from arcmobile.posttrain.checkpoint_folder import write_checkpoint
-from arcmobile.posttrain.latent_cache import LatentBatch
-from arcmobile.posttrain.latent_discriminator import LatentDiscriminator
-from arcmobile.posttrain.sampling import euler_sample, sample
-from arcmobile.posttrain.train_arc import base_generator, cached_batches, resumed, train
-from arcmobile.posttrain.trainable_networks import Conditioning, TrainableGenerator
-from arcmobile.posttrain.training_loop import Rhythm
-from arcmobile.posttrain.training_settings import ArcSettings
+from arcmobile.posttrain.arc.train import base_generator, cached_batches, resumed, train
+from arcmobile.posttrain.arc.trainer import ArcBatch, ArcTrainer
+from arcmobile.posttrain.flow.sampling import euler_sample, sample
+from arcmobile.posttrain.latents.cache import LatentBatch
+from arcmobile.posttrain.training.checkpoint_folder import write_checkpoint
+from arcmobile.posttrain.training.loop import Rhythm
+from arcmobile.posttrain.training.networks import Conditioning, TrainableGenerator
+from arcmobile.posttrain.training.settings import ArcSettings
 from arcmobile.runtime.errors import CheckpointError, InputError, TrainingError
 from arcmobile.runtime.sampler import pingpong
 from arcmobile.runtime.schedule import pingpong_schedule
@@ -171,7 +171,7 @@ def test_a_caption_in_the_majority_is_left_out_where_it_meets_itself() -> None:
 
 
 def test_discriminator_ends_after_its_blocks_and_follows_the_prompt(tmp_path: Path) -> None:
-    from arcmobile.export.presets import find_preset, init_checkpoint
+    from arcmobile.export.checkpoint.presets import find_preset, init_checkpoint
 
     init_checkpoint(replace(find_preset("tiny"), depth=4), 1, tmp_path / "tiny")
     folder = CheckpointFolder.open(tmp_path / "tiny")

@@ -20,7 +20,7 @@ from spoiled_checkpoints import (
     fault,
 )
 
-from arcmobile.export.checkpoint import CheckpointFolder, inspect_checkpoint, require_sound
+from arcmobile.export.checkpoint.folder import CheckpointFolder, inspect_checkpoint, require_sound
 from arcmobile.export.model.config import load_model_config
 from arcmobile.runtime.errors import CheckpointError
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT

@@ -18,7 +18,7 @@ from spoiled_checkpoints import (
     fault,
 )
 
-from arcmobile.export.checkpoint import CheckpointFolder, require_sound
+from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.runtime.errors import CheckpointError
 from arcmobile.runtime.tensors import DIT
 

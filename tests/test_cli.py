@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from arcmobile.cli import doctor as doctor_module
 from arcmobile.cli import main as main_module
 from arcmobile.cli.main import COMMANDS, Entry, app, load_command
-from arcmobile.export.presets import PRESETS, init_checkpoint
+from arcmobile.export.checkpoint.presets import PRESETS, init_checkpoint
 from arcmobile.runtime.errors import BundleError
 
 run = CliRunner().invoke

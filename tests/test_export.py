@@ -14,8 +14,8 @@ from arcmobile.cli.main import app
 from arcmobile.export import pipeline as export_pipeline
 from arcmobile.export.backends import BACKENDS
 from arcmobile.export.fidelity import snr_db
+from arcmobile.export.parity.reference import open_reference
 from arcmobile.export.pipeline import ExportRequest, export_bundle
-from arcmobile.export.reference import open_reference
 from arcmobile.quant.precision import Precision
 from arcmobile.quant.recipes import RECIPES
 from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle

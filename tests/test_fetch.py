@@ -17,8 +17,8 @@ from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from arcmobile.cli.main import app
-from arcmobile.export.checkpoint import CheckpointFolder, require_sound
-from arcmobile.export.hub import interrupted_download
+from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
+from arcmobile.export.checkpoint.hub import interrupted_download
 
 TINY = Path(__file__).parent / "data" / "parity_tiny"
 WEIGHTS = "model.safetensors"

@@ -16,26 +16,26 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from arcmobile.cli.main import app
-from arcmobile.export.checkpoint import CheckpointFolder, require_sound
+from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.manifest import folder_tokenizer
-from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder
-from arcmobile.posttrain.autoencoder_tensors import initial_tensors as autoencoder_start
-from arcmobile.posttrain.cache_latents import checkpoint_encoder
+from arcmobile.posttrain.arc.train import base_generator, cached_batches
+from arcmobile.posttrain.autoencoder.filterbanks import mel_spaced_pairs, spaced_tones
+from arcmobile.posttrain.autoencoder.stereo_from_mono import stereo_config, stereo_tensors
+from arcmobile.posttrain.autoencoder.tensors import TrainableAutoencoder
+from arcmobile.posttrain.autoencoder.tensors import initial_tensors as autoencoder_start
 from arcmobile.posttrain.embedded_model import (
     embedded_config,
     embedded_model_config,
     one_channel_autoencoder,
 )
-from arcmobile.posttrain.filterbanks import mel_spaced_pairs, spaced_tones
-from arcmobile.posttrain.flow_matching import FlowTrainer
-from arcmobile.posttrain.latent_cache import LatentBatch, LatentCache, cache_sound_folder
-from arcmobile.posttrain.sound_folder import SoundFolder
-from arcmobile.posttrain.start_checkpoint import write_start, write_with_autoencoder
-from arcmobile.posttrain.stereo_from_mono import stereo_config, stereo_tensors
-from arcmobile.posttrain.train_arc import base_generator, cached_batches
-from arcmobile.posttrain.trainable_networks import TrainableGenerator, initial_tensors
-from arcmobile.posttrain.training_settings import FlowSettings
-from arcmobile.posttrain.training_state import read_tensors, write_tensors
+from arcmobile.posttrain.flow.start_checkpoint import write_start, write_with_autoencoder
+from arcmobile.posttrain.flow.trainer import FlowTrainer
+from arcmobile.posttrain.latents.cache import LatentBatch, LatentCache, cache_sound_folder
+from arcmobile.posttrain.latents.caching import checkpoint_encoder
+from arcmobile.posttrain.latents.sound_folder import SoundFolder
+from arcmobile.posttrain.training.networks import TrainableGenerator, initial_tensors
+from arcmobile.posttrain.training.settings import FlowSettings
+from arcmobile.posttrain.training.state import read_tensors, write_tensors
 from arcmobile.runtime.errors import CheckpointError, InputError
 
 CAPTIONS = ("a low hum", "rain on a roof", "two claps", "a bright bell")

@@ -26,19 +26,19 @@ from arcmobile.bench.gpu import (
 )
 from arcmobile.bench.report import render
 from arcmobile.bench.result import BenchResult, Environment
-from arcmobile.export.checkpoint import CheckpointFolder
-from arcmobile.export.gpu_engine import (
+from arcmobile.export.checkpoint.folder import CheckpointFolder
+from arcmobile.export.gpu.engine import (
     DECODER_FORMS,
     FORM,
     GpuGeneration,
     GpuNetworks,
     built_decoder,
 )
-from arcmobile.export.gpu_model import GpuModel, checkpoint_model, find_device, random_model
+from arcmobile.export.gpu.model import GpuModel, checkpoint_model, find_device, random_model
 from arcmobile.export.model.primitives import attention, fused_attention
-from arcmobile.export.reference import open_reference
-from arcmobile.posttrain.arc_training import ArcBatch
-from arcmobile.posttrain.descent import GroupedMuon, step_down
+from arcmobile.export.parity.reference import open_reference
+from arcmobile.posttrain.arc.train import base_generator
+from arcmobile.posttrain.arc.trainer import ArcBatch
 from arcmobile.posttrain.gpu_run.clock_training import Clock, TrainingFailed, begun, falling
 from arcmobile.posttrain.gpu_run.resident_data import ResidentLatents
 from arcmobile.posttrain.gpu_run.results import (
@@ -56,9 +56,9 @@ from arcmobile.posttrain.gpu_run.synthesis import (
     spectral_code,
     synthesize_shard,
 )
-from arcmobile.posttrain.latent_cache import CACHED_SAMPLES
+from arcmobile.posttrain.latents.cache import CACHED_SAMPLES
 from arcmobile.posttrain.sounds import draw
-from arcmobile.posttrain.train_arc import base_generator
+from arcmobile.posttrain.training.descent import GroupedMuon, step_down
 from arcmobile.runtime.errors import ArcMobileError, CheckpointError, EngineError
 from arcmobile.runtime.generate import GenerationRequest, Pipeline
 from arcmobile.runtime.noise import PhiloxNoise

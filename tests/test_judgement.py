@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from arcmobile.cli.main import app
-from arcmobile.posttrain.autoencoder_crops import HELD_OUT_SEED
+from arcmobile.posttrain.autoencoder.crops import HELD_OUT_SEED
 from arcmobile.posttrain.judgement.adherence import MEASURES, Tally, judge, tallies
 from arcmobile.posttrain.judgement.evaluation import Evaluation
 from arcmobile.posttrain.judgement.frechet import (

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from arcmobile.export.backends.base import LoweringEntry
 from arcmobile.export.backends.onnx import BACKEND
-from arcmobile.export.checkpoint import CheckpointFolder
+from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.quant.layers import quantize_per_channel
 from arcmobile.quant.plan import expected_bytes, quantizable_layers
 from arcmobile.quant.precision import Precision

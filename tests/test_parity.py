@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from arcmobile.cli.main import main
-from arcmobile.export.checkpoint import CheckpointFolder, require_sound
-from arcmobile.export.parity import FORMS, ParityRow, ParityRun
+from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
+from arcmobile.export.parity.report import FORMS, ParityRow, ParityRun
 
 DATA = Path(__file__).parent / "data"
 TINY, VARIANT = DATA / "parity_tiny", DATA / "parity_variant"

@@ -15,10 +15,14 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from arcmobile.export import presets
-from arcmobile.export.checkpoint import CheckpointFolder, inspect_checkpoint
-from arcmobile.export.presets import PRESETS, init_checkpoint, write_random_safetensors
-from arcmobile.export.random_weights import TensorPlan, model_tensors, text_encoder_tensors
+from arcmobile.export.checkpoint import presets
+from arcmobile.export.checkpoint.folder import CheckpointFolder, inspect_checkpoint
+from arcmobile.export.checkpoint.presets import PRESETS, init_checkpoint, write_random_safetensors
+from arcmobile.export.checkpoint.random_weights import (
+    TensorPlan,
+    model_tensors,
+    text_encoder_tensors,
+)
 from arcmobile.runtime.errors import OutputError
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, ENCODER
 

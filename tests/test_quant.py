@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from arcmobile.quality.measure import log_spectral_distance
 from arcmobile.quant.layers import quantize_layers, quantize_per_channel
-from arcmobile.quant.measure import log_spectral_distance
 from arcmobile.quant.plan import check_size, expected_bytes, least_bytes, plan_layers
 from arcmobile.quant.precision import Precision
 from arcmobile.quant.recipes import DEFAULT_RECIPE, RECIPES, Part, Recipe, get_recipe

@@ -9,13 +9,9 @@ import pytest
 import torch
 
 from arcmobile.export.model.config import AutoencoderConfig
-from arcmobile.posttrain.autoencoder_crops import Audio
-from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder, initial_tensors
-from arcmobile.posttrain.autoencoder_training import AutoencoderTrainer
-from arcmobile.posttrain.cache_latents import load_encoder
-from arcmobile.posttrain.embedded_model import embedded_config, one_channel_autoencoder
-from arcmobile.posttrain.filterbanks import tone_multiples
-from arcmobile.posttrain.spectral_code import (
+from arcmobile.posttrain.autoencoder.crops import Audio
+from arcmobile.posttrain.autoencoder.filterbanks import tone_multiples
+from arcmobile.posttrain.autoencoder.spectral_code import (
     CODE,
     SpectralCode,
     band_magnitudes,
@@ -23,8 +19,12 @@ from arcmobile.posttrain.spectral_code import (
     has_spectral_code,
     joined_tones,
 )
-from arcmobile.posttrain.stereo_from_mono import stereo_config, stereo_tensors
-from arcmobile.posttrain.training_settings import AutoencoderSettings, Part
+from arcmobile.posttrain.autoencoder.stereo_from_mono import stereo_config, stereo_tensors
+from arcmobile.posttrain.autoencoder.tensors import TrainableAutoencoder, initial_tensors
+from arcmobile.posttrain.autoencoder.trainer import AutoencoderTrainer
+from arcmobile.posttrain.embedded_model import embedded_config, one_channel_autoencoder
+from arcmobile.posttrain.latents.caching import load_encoder
+from arcmobile.posttrain.training.settings import AutoencoderSettings, Part
 from arcmobile.runtime.errors import CheckpointError, InputError
 
 HOP, TONES, LATENT = 128, 16, 6

@@ -15,34 +15,34 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from arcmobile.cli.main import app
+from arcmobile.export.checkpoint.random_weights import COND_RMS
 from arcmobile.export.model.config import T5Config
 from arcmobile.export.model.t5 import T5Encoder
 from arcmobile.export.model.weights import Weights
-from arcmobile.export.random_weights import COND_RMS
-from arcmobile.posttrain import cache_latents as cache_command
-from arcmobile.posttrain.autoencoder_tensors import initial_tensors
-from arcmobile.posttrain.caption_examples import example, held_out_examples, unknown_words
-from arcmobile.posttrain.caption_reading import HEADS, UNKNOWN, labels
-from arcmobile.posttrain.latent_cache import (
+from arcmobile.posttrain.autoencoder.tensors import initial_tensors
+from arcmobile.posttrain.latents import caching as cache_command
+from arcmobile.posttrain.latents.cache import (
     STOP,
     CacheSettings,
     LatentCache,
     cache_latents,
 )
-from arcmobile.posttrain.mapping_source import MappingSource
 from arcmobile.posttrain.sounds import Attributes, CaptionedSound, caption
 from arcmobile.posttrain.sounds.choosing import choose
-from arcmobile.posttrain.text_encoder_training import (
+from arcmobile.posttrain.text.caption_examples import example, held_out_examples, unknown_words
+from arcmobile.posttrain.text.caption_reading import HEADS, UNKNOWN, labels
+from arcmobile.posttrain.text.train import new_trainer, resumed, train
+from arcmobile.posttrain.text.trainer import (
     CaptionTokenizer,
     TextEncoderTrainer,
     accuracies,
 )
-from arcmobile.posttrain.train_text_encoder import new_trainer, resumed, train
-from arcmobile.posttrain.trainable_networks import TRAINING
-from arcmobile.posttrain.training_loop import Rhythm
-from arcmobile.posttrain.training_settings import TextSettings
-from arcmobile.posttrain.training_state import write_tensors
-from arcmobile.posttrain.vocabulary import write_vocabulary
+from arcmobile.posttrain.text.vocabulary import write_vocabulary
+from arcmobile.posttrain.training.loop import Rhythm
+from arcmobile.posttrain.training.mapping_source import MappingSource
+from arcmobile.posttrain.training.networks import TRAINING
+from arcmobile.posttrain.training.settings import TextSettings
+from arcmobile.posttrain.training.state import write_tensors
 from arcmobile.runtime.errors import CheckpointError, InputError, TrainingError
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
@@ -322,7 +322,7 @@ def test_empty_and_damaged_caches_are_refused(tmp_path: Path) -> None:
 
 def test_the_encoder_divides_by_the_scale(micro_checkpoint: Path, tmp_path: Path) -> None:
     from arcmobile.export.model.config import load_model_config
-    from arcmobile.posttrain.autoencoder_tensors import TrainableAutoencoder
+    from arcmobile.posttrain.autoencoder.tensors import TrainableAutoencoder
 
     config = load_model_config(micro_checkpoint / "model_config.json").autoencoder
     tensors = initial_tensors(config, 0)

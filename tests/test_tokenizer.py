@@ -13,7 +13,7 @@ import onnx_bundle
 import pytest
 import sentencepiece
 
-from arcmobile.export.tokenizer_files import (
+from arcmobile.export.checkpoint.tokenizer_files import (
     sentencepiece_from_tokenizer_json,
     tokenizer_json_from_sentencepiece,
 )

@@ -14,25 +14,12 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from arcmobile.cli.main import app
-from arcmobile.export.checkpoint import CheckpointFolder, require_sound
+from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.model.config import AutoencoderConfig, load_model_config
-from arcmobile.posttrain import train_autoencoder, training_loop, training_state
-from arcmobile.posttrain.autoencoder_crops import Audio, crop_batch, crop_of
-from arcmobile.posttrain.autoencoder_tensors import (
-    PREFIX,
-    TrainableAutoencoder,
-    expected_shapes,
-    initial_tensors,
-)
-from arcmobile.posttrain.autoencoder_training import (
-    AutoencoderTrainer,
-    kl_divergence,
-    latent_figures,
-    waveform_distance,
-)
-from arcmobile.posttrain.embedded_model import embedded_config, one_channel_autoencoder
-from arcmobile.posttrain.reconstruction import log_spectral_distance, si_sdr
-from arcmobile.posttrain.spectral_losses import (
+from arcmobile.posttrain.autoencoder import train as train_autoencoder
+from arcmobile.posttrain.autoencoder.crops import Audio, crop_batch, crop_of
+from arcmobile.posttrain.autoencoder.reconstruction import log_spectral_distance, si_sdr
+from arcmobile.posttrain.autoencoder.spectral_losses import (
     FLOOR,
     QUIETEST,
     LogMel,
@@ -44,15 +31,30 @@ from arcmobile.posttrain.spectral_losses import (
     short_time_spectra,
     spectral_distance,
 )
-from arcmobile.posttrain.train_autoencoder import Habits, resumed, train
-from arcmobile.posttrain.training_settings import AutoencoderSettings
-from arcmobile.posttrain.waveform_discriminator import (
+from arcmobile.posttrain.autoencoder.tensors import (
+    PREFIX,
+    TrainableAutoencoder,
+    expected_shapes,
+    initial_tensors,
+)
+from arcmobile.posttrain.autoencoder.train import Habits, resumed, train
+from arcmobile.posttrain.autoencoder.trainer import (
+    AutoencoderTrainer,
+    kl_divergence,
+    latent_figures,
+    waveform_distance,
+)
+from arcmobile.posttrain.autoencoder.waveform_discriminator import (
     Judgement,
     WaveformDiscriminator,
     adversarial_loss,
     discriminator_loss,
     feature_distance,
 )
+from arcmobile.posttrain.embedded_model import embedded_config, one_channel_autoencoder
+from arcmobile.posttrain.training import loop as training_loop
+from arcmobile.posttrain.training import state as training_state
+from arcmobile.posttrain.training.settings import AutoencoderSettings
 from arcmobile.runtime.errors import CheckpointError, InputError, OutputError, TrainingError
 
 SAMPLES = 4096

@@ -18,22 +18,22 @@ import soundfile
 import torch
 from torch import Tensor
 
-from arcmobile.export.checkpoint import CheckpointFolder
-from arcmobile.posttrain.captions_file import read_captions
-from arcmobile.posttrain.flow_matching import FlowTrainer
-from arcmobile.posttrain.folder_writer import is_being_written, only_writer
-from arcmobile.posttrain.latent_cache import CacheSettings, LatentCache, cache_sound_folder
-from arcmobile.posttrain.sound_folder import SoundFolder
-from arcmobile.posttrain.train_arc import base_generator
-from arcmobile.posttrain.train_flow import resumed, train
-from arcmobile.posttrain.training_loop import METRICS, STATE, run_training
-from arcmobile.posttrain.training_settings import (
+from arcmobile.export.checkpoint.folder import CheckpointFolder
+from arcmobile.posttrain.arc.train import base_generator
+from arcmobile.posttrain.flow.train import resumed, train
+from arcmobile.posttrain.flow.trainer import FlowTrainer
+from arcmobile.posttrain.latents.cache import CacheSettings, LatentCache, cache_sound_folder
+from arcmobile.posttrain.latents.captions_file import read_captions
+from arcmobile.posttrain.latents.folder_writer import is_being_written, only_writer
+from arcmobile.posttrain.latents.sound_folder import SoundFolder
+from arcmobile.posttrain.training.loop import METRICS, STATE, run_training
+from arcmobile.posttrain.training.settings import (
     ArcSettings,
     AutoencoderSettings,
     FlowSettings,
     Part,
 )
-from arcmobile.posttrain.training_state import (
+from arcmobile.posttrain.training.state import (
     append_metrics,
     keep_metrics_until,
     read_metrics,

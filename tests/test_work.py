@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arcmobile.bench.workload import load_model
+from arcmobile.export.model.counts import PresetCounts, counts_file
 from arcmobile.export.model.primitives import ONNX, attention
-from arcmobile.export.model_counts import PresetCounts, counts_file
 from arcmobile.export.work import WorkCounter
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime.bundle import Work
@@ -124,7 +124,7 @@ def test_full_size_model_takes_what_was_measured(full_size: PresetCounts) -> Non
 
 
 def test_stored_counts_are_those_of_the_networks(full_size: PresetCounts) -> None:
-    """If not: ``python -m arcmobile.export.model_counts > bench/models/sao-small.toml``."""
+    """If not: ``python -m arcmobile.export.model.counts > bench/models/sao-small.toml``."""
     stored = resources.files("arcmobile.bench") / "models" / "sao-small.toml"
     written = counts_file(load_model("sao-small").title, full_size)
     assert stored.read_text(encoding="utf-8") == written

@@ -12,16 +12,16 @@ from typing import Annotated
 import torch
 import typer
 
-from arcmobile.export.checkpoint import CheckpointFolder, require_sound
-from arcmobile.export.gpu_model import find_device
+from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
+from arcmobile.export.gpu.model import find_device
 from arcmobile.posttrain.gpu_run.results import METRICS, RunRecord, check_limits
 from arcmobile.posttrain.gpu_run.results import collect as collect_results
 from arcmobile.posttrain.gpu_run.settings import SIZES, RunSize
 from arcmobile.posttrain.gpu_run.synthesis import SynthesisJob
 from arcmobile.posttrain.gpu_run.synthesis import synthesize as synthesize_all
 from arcmobile.posttrain.gpu_run.training import train as train_all
-from arcmobile.posttrain.training_plots import plot_metrics
-from arcmobile.posttrain.training_state import read_metrics
+from arcmobile.posttrain.training.plots import plot_metrics
+from arcmobile.posttrain.training.state import read_metrics
 from arcmobile.runtime.errors import ArcMobileError, InputError
 
 _PANELS = {

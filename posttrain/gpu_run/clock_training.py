@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arcmobile.posttrain.arc_training import ArcBatch
+from arcmobile.posttrain.arc.trainer import ArcBatch
 from arcmobile.posttrain.gpu_run.resident_data import ResidentLatents
 from arcmobile.posttrain.gpu_run.results import RunRecord
 from arcmobile.runtime.errors import ArcMobileError, InputError

@@ -20,16 +20,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from arcmobile.export.checkpoint import CheckpointFolder
+from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.export.manifest import folder_tokenizer
+from arcmobile.posttrain.arc.train import base_generator
+from arcmobile.posttrain.flow.sampling import euler_sample, sample
 from arcmobile.posttrain.judgement.adherence import judge
 from arcmobile.posttrain.judgement.frechet import Reference, sound_features
 from arcmobile.posttrain.judgement.held_out_prompts import Prompt, drawn_sound, held_out_prompts
 from arcmobile.posttrain.judgement.rows import check_rate
 from arcmobile.posttrain.judgement.sound_classifier import SoundClassifier, load_classifier
-from arcmobile.posttrain.sampling import euler_sample, sample
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
-from arcmobile.posttrain.train_arc import base_generator
 from arcmobile.runtime.tensors import DECODER
 
 PROMPT_SETS = (1, 2)

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arcmobile.posttrain.arc_training import ArcBatch
-from arcmobile.posttrain.training_state import read_tensors
+from arcmobile.posttrain.arc.trainer import ArcBatch
+from arcmobile.posttrain.training.state import read_tensors
 
 
 class ResidentLatents:

@@ -22,9 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from arcmobile.export.checkpoint import CheckpointFolder
-from arcmobile.posttrain.checkpoint_folder import OBJECTIVE, write_checkpoint
-from arcmobile.posttrain.training_state import (
+from arcmobile.export.checkpoint.folder import CheckpointFolder
+from arcmobile.posttrain.training.checkpoint_folder import OBJECTIVE, write_checkpoint
+from arcmobile.posttrain.training.state import (
     append_metrics,
     read_tensors,
     scoped,

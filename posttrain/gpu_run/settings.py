@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from arcmobile.posttrain.training_settings import ArcSettings, FlowSettings
+from arcmobile.posttrain.training.settings import ArcSettings, FlowSettings
 
 
 @dataclass(frozen=True)

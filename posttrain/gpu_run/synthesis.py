@@ -8,7 +8,8 @@ A shard appears when it is complete::
 
 Captions are worded and tokenized here: in Python, one by one, they would take longer than the
 training steps that they are for. So are latents, by the spectral code that the embedded decoder
-was trained with (:mod:`arcmobile.posttrain.spectral_code`, fitted again to the same sounds).
+was trained with (:mod:`arcmobile.posttrain.autoencoder.spectral_code`, fitted again to the same
+sounds).
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arcmobile.export.checkpoint import CheckpointFolder
+from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.export.manifest import folder_tokenizer
-from arcmobile.posttrain.latent_cache import CACHED_SAMPLES, TRAINING_SEED
+from arcmobile.posttrain.autoencoder.spectral_code import SpectralCode
+from arcmobile.posttrain.latents.cache import CACHED_SAMPLES, TRAINING_SEED
 from arcmobile.posttrain.sounds import caption, draw
-from arcmobile.posttrain.spectral_code import SpectralCode
-from arcmobile.posttrain.training_state import write_tensors
+from arcmobile.posttrain.training.state import write_tensors
 from arcmobile.runtime.errors import CheckpointError
 from arcmobile.runtime.tokenizer import PromptTokenizer
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arcmobile.export.checkpoint import CheckpointFolder
-from arcmobile.posttrain.arc_training import ArcTrainer
-from arcmobile.posttrain.flow_matching import FlowTrainer
+from arcmobile.export.checkpoint.folder import CheckpointFolder
+from arcmobile.posttrain.arc.train import base_generator
+from arcmobile.posttrain.arc.trainer import ArcTrainer
+from arcmobile.posttrain.flow.trainer import FlowTrainer
 from arcmobile.posttrain.gpu_run.clock_training import (
     Clock,
     begun,
@@ -24,8 +25,7 @@ from arcmobile.posttrain.gpu_run.judging import Judge, Judgement
 from arcmobile.posttrain.gpu_run.resident_data import ResidentLatents
 from arcmobile.posttrain.gpu_run.results import ARC, FLOW, RunRecord
 from arcmobile.posttrain.gpu_run.settings import RunSize
-from arcmobile.posttrain.train_arc import base_generator
-from arcmobile.posttrain.trainable_networks import TrainableGenerator
+from arcmobile.posttrain.training.networks import TrainableGenerator
 
 GUIDANCE = 4.0
 _LISTENERS = 8

@@ -27,8 +27,8 @@ import numpy.typing as npt
 import torch
 from scipy.fft import dct
 
+from arcmobile.posttrain.autoencoder.spectral_losses import FLOOR, LogMel
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
-from arcmobile.posttrain.spectral_losses import FLOOR, LogMel
 
 SHRINKAGE = 0.1
 """Share of every covariance between different features that is taken away."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from arcmobile.posttrain.autoencoder_crops import HELD_OUT_SEED
+from arcmobile.posttrain.autoencoder.crops import HELD_OUT_SEED
 from arcmobile.posttrain.sounds import CLASSES, Attributes, caption, draw, draw_with
 from arcmobile.posttrain.sounds.choosing import choose
 from arcmobile.runtime.errors import InputError

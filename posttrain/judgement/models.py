@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from arcmobile.export.backends import get_backend
-from arcmobile.export.checkpoint import CheckpointFolder, require_sound
+from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.manifest import SCHEDULE
 from arcmobile.posttrain.judgement.rows import (
     Row,

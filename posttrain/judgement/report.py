@@ -18,7 +18,7 @@ from arcmobile.posttrain.judgement.evaluation_plots import (
 )
 from arcmobile.posttrain.judgement.evaluation_tables import evaluation_text
 from arcmobile.posttrain.judgement.listening_page import write_page
-from arcmobile.posttrain.training_state import finite_or_none
+from arcmobile.posttrain.training.state import finite_or_none
 from arcmobile.runtime.errors import OutputError
 from arcmobile.runtime.whole_output import check_file, write_whole_text
 

@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from arcmobile.export.checkpoint import CheckpointFolder
+from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.export.manifest import folder_tokenizer
+from arcmobile.export.parity.reference import open_reference
 from arcmobile.export.pipeline import ExportRequest, export_bundle
-from arcmobile.export.reference import open_reference
+from arcmobile.posttrain.flow.sampling import euler_sample
 from arcmobile.posttrain.judgement.held_out_prompts import Prompt, drawn_again, drawn_sound
-from arcmobile.posttrain.sampling import euler_sample
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
-from arcmobile.posttrain.trainable_networks import TrainableGenerator
+from arcmobile.posttrain.training.networks import TrainableGenerator
 from arcmobile.runtime.audio import fit_length, match_channels
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.engine import EngineOptions

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from arcmobile.posttrain.autoencoder.spectral_losses import FLOOR, mel_matrix
 from arcmobile.posttrain.sounds import CLASSES, MODEL_SAMPLE_RATE
-from arcmobile.posttrain.spectral_losses import FLOOR, mel_matrix
 from arcmobile.runtime.errors import CheckpointError
 
 BANDS, FRAMES = 80, 160

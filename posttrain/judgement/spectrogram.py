@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from arcmobile.posttrain.autoencoder.spectral_losses import LogMel
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
-from arcmobile.posttrain.spectral_losses import LogMel
 
 BANDS, COLUMNS = 96, 320
 """Size of a picture."""

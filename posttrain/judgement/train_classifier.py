@@ -19,7 +19,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from arcmobile.posttrain.autoencoder_crops import HELD_OUT_SEED
+from arcmobile.posttrain.autoencoder.crops import HELD_OUT_SEED
 from arcmobile.posttrain.judgement.held_out_prompts import drawn_sound, held_out_prompts
 from arcmobile.posttrain.judgement.sound_classifier import (
     NAMES,
@@ -32,8 +32,8 @@ from arcmobile.posttrain.sounds import CLASSES
 from arcmobile.posttrain.sounds.attributes import DRAWN_SECONDS
 from arcmobile.posttrain.sounds.choosing import choose_one
 from arcmobile.posttrain.sounds.drawing import draw_with
-from arcmobile.posttrain.training_settings import ClassifierSettings
-from arcmobile.posttrain.training_state import write_tensors
+from arcmobile.posttrain.training.settings import ClassifierSettings
+from arcmobile.posttrain.training.state import write_tensors
 from arcmobile.runtime.errors import TrainingError
 
 _FIRST_SEED = 3 * HELD_OUT_SEED

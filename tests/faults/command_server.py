@@ -27,7 +27,7 @@ _SECONDS: Final = 120  # a command may take, on a machine that is busy otherwise
 _IMPORTS: Final = (
     "torch", "onnxruntime", "soundfile", "soxr", "jinja2", "scipy.signal", "safetensors.torch",
     "huggingface_hub", "sentencepiece", "onnxscript", "arcmobile.export.pipeline",
-    "arcmobile.export.presets", "arcmobile.runtime.engines.onnx",
+    "arcmobile.export.checkpoint.presets", "arcmobile.runtime.engines.onnx",
 )  # fmt: skip
 
 

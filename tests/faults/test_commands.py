@@ -65,7 +65,7 @@ def check_sounds(out: Path) -> None:
 
 
 def check_checkpoint(out: Path) -> None:
-    from arcmobile.export.checkpoint import CheckpointFolder, require_sound
+    from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 
     require_sound(CheckpointFolder.open(out))
 

@@ -49,7 +49,7 @@ def read_sound(path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> None:
-    from arcmobile.export.checkpoint import TorchSource
+    from arcmobile.export.checkpoint.folder import TorchSource
 
     source = TorchSource(path)
     for name in source.names():

@@ -24,7 +24,7 @@ _CALLS: Final = (
 
 def _check(folder: Path) -> None:
     """What `checkpoint check` does, and building the part that computes with a config's sizes."""
-    from arcmobile.export.checkpoint import CheckpointFolder, require_sound
+    from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 
     opened = CheckpointFolder.open(folder)
     require_sound(opened)
@@ -151,7 +151,7 @@ def hub(folder: Path) -> Attempt:
     from hub_stand_in import Fault, serve
     from huggingface_hub import constants
 
-    from arcmobile.export.hub import fetch_checkpoint
+    from arcmobile.export.checkpoint.hub import fetch_checkpoint
 
     model = _copied("parity_tiny", folder)
     stand_in = ExitStack()  # kept by the attempt, or the hub would stop at once

@@ -38,7 +38,7 @@ def _edited(rng: random.Random, data: bytes) -> bytes:
 
 def _resigned(path: Path) -> Callable[[], None]:
     """Gives the content of a file a digest that fits, as if it had been written so."""
-    from arcmobile.posttrain import training_state
+    from arcmobile.posttrain.training import state as training_state
 
     def sign() -> None:
         data = path.read_bytes()
@@ -64,8 +64,8 @@ def training_state(folder: Path) -> Attempt:
 
     import torch
 
-    from arcmobile.posttrain.training_settings import FlowSettings
-    from arcmobile.posttrain.training_state import read_tensors, write_tensors
+    from arcmobile.posttrain.training.settings import FlowSettings
+    from arcmobile.posttrain.training.state import read_tensors, write_tensors
 
     path = folder / "state.safetensors"
     tensors = {"weights/a": torch.ones(3, 4), "adam/step/a": torch.tensor(2.0)}
@@ -90,7 +90,7 @@ def latent_shard(folder: Path) -> Attempt:
     import numpy as np
     import torch
 
-    from arcmobile.posttrain.latent_cache import CacheSettings, LatentCache, cache_latents
+    from arcmobile.posttrain.latents.cache import CacheSettings, LatentCache, cache_latents
     from arcmobile.posttrain.sounds import Attributes, CaptionedSound
 
     def draw(seed: int) -> CaptionedSound:
@@ -121,8 +121,8 @@ def latent_shard(folder: Path) -> Attempt:
 
 @reader("metrics")
 def metrics(folder: Path) -> Attempt:
-    from arcmobile.posttrain.training_plots import plot_metrics
-    from arcmobile.posttrain.training_state import keep_metrics_until, read_metrics
+    from arcmobile.posttrain.training.plots import plot_metrics
+    from arcmobile.posttrain.training.state import keep_metrics_until, read_metrics
     from arcmobile.runtime.errors import CheckpointError
 
     path = folder / "metrics.jsonl"
@@ -158,7 +158,7 @@ def captioned_sounds(folder: Path) -> Attempt:
     import numpy as np
     import soundfile
 
-    from arcmobile.posttrain.sound_folder import SoundFolder
+    from arcmobile.posttrain.latents.sound_folder import SoundFolder
 
     sounds = folder / "sounds"
     sounds.mkdir()

@@ -1,0 +1,275 @@
+"""Weight files, read tensor by tensor: ``.safetensors``, and ``.ckpt`` or ``.bin`` of PyTorch.
+
+Files are untrusted. Sizes are checked against the file before anything is allocated, pickles are
+scanned for what they would call before PyTorch's weights-only loader sees them, and every tensor
+must be a plain one: dense, with a byte behind every value.
+"""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterable
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import IO, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from arcmobile.export.checkpoint.foreign import what_file_is
+from arcmobile.export.checkpoint.messages import first_line, shown_name, shown_names
+from arcmobile.runtime.errors import CheckpointError
+
+_TYPE_NAMES: Final = {
+    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
+    "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64",
+    "BOOL": "bool", "C64": "complex64",
+}  # fmt: skip
+
+_LARGEST_HEADER: Final = 16 << 20
+_LARGEST_PICKLE: Final = 16 << 20
+_MOST_ENTRIES: Final = 100_000
+# What a pickle of plain weights calls: PyTorch's own list is longer, with sparse, quantized and
+# nested tensors, and with bytearray, which allocates whatever size it is told.
+_CALLED: Final = frozenset(
+    {
+        "collections OrderedDict",
+        "torch Size",
+        "torch device",
+        "torch._utils _rebuild_parameter",
+        "torch._utils _rebuild_tensor_v2",
+        "torch.nn.parameter Parameter",
+        "torch.storage TypedStorage",
+        "torch.storage UntypedStorage",
+    }
+)
+_LIGHTNING_KEY: Final = "pytorch-lightning_version"
+_DOWNLOAD: Final = "download it again"
+
+
+class SafetensorsSource:
+    """Tensors of a safetensors file, memory-mapped and read one at a time.
+
+    Raises:
+        CheckpointError: the file is another kind of file, truncated or damaged.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        try:
+            _check_header(path)
+            self._file = safe_open(path, framework="pt")
+            slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118 (not a mapping)
+            self._shapes = {name: tuple(found.get_shape()) for name, found in slices.items()}
+            self._types = {
+                name: _TYPE_NAMES.get(found.get_dtype(), found.get_dtype())
+                for name, found in slices.items()
+            }
+        except (SafetensorError, OSError, OverflowError) as error:
+            raise CheckpointError(
+                f"{path}: truncated or not a safetensors file ({first_line(error)}); {_DOWNLOAD}"
+            ) from None
+
+    def names(self) -> Iterable[str]:
+        return self._shapes
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        return self._shapes.get(name)
+
+    def type_name(self, name: str) -> str:
+        return self._types[name]
+
+    def read(self, name: str) -> Tensor:
+        try:
+            return self._file.get_tensor(name)
+        except (SafetensorError, OSError, RuntimeError) as error:
+            reason = first_line(error)
+            raise CheckpointError(
+                f"{self._path}: {shown_name(name)} cannot be read ({reason}); {_DOWNLOAD}"
+            ) from None
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a header that does not fit the file, before it is parsed."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    if kind := what_file_is(path):
+        raise CheckpointError(f"{path}: is {kind}")
+    if len(head) == 8 and struct.unpack("<Q", head)[0] > _LARGEST_HEADER:
+        raise CheckpointError(
+            f"{path}: truncated or not a safetensors file (its header has "
+            f"{struct.unpack('<Q', head)[0]} bytes); {_DOWNLOAD}"
+        )
+
+
+class TorchSource:
+    """Tensors of a ``.ckpt`` or ``.bin`` file, read with ``weights_only=True``.
+
+    Raises:
+        CheckpointError: the file is another kind of file, truncated or damaged, or holds anything
+            but weights.
+    """
+
+    def __init__(self, path: Path):
+        archive = _is_archive(path)
+        with path.open("rb") as file:  # before PyTorch 1.6, a bare pickle that cannot be mapped
+            head = file.read(2)
+        if head != b"PK" and (kind := what_file_is(path)):
+            raise CheckpointError(f"{path}: is {kind}")
+        if not archive and head[:1] != pickle.PROTO:
+            raise CheckpointError(f"{path}: truncated or not a PyTorch checkpoint; {_DOWNLOAD}")
+        _check_pickles(path, archive)
+        state = _weights_in(path, _load(path, archive))
+        faults = [(name, _fault(tensor)) for name, tensor in state.items()]
+        if odd := [f"{name} ({fault})" for name, fault in faults if fault]:
+            raise CheckpointError(
+                f"{path}: not plain tensors: {shown_names(odd)}; save its dense float weights"
+            )
+        self._tensors = state
+
+    def names(self) -> Iterable[str]:
+        return self._tensors
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        tensor = self._tensors.get(name)
+        return None if tensor is None else tuple(tensor.shape)
+
+    def type_name(self, name: str) -> str:
+        return str(self._tensors[name].dtype).removeprefix("torch.")
+
+    def read(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: BaseException) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: truncated or not a PyTorch checkpoint ({first_line(error)}); {_DOWNLOAD}"
+    )
+
+
+def _load(path: Path, archive: bool) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd pickle protocols, which are refused anyway
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+    except pickle.UnpicklingError:
+        raise _objects(path, "") from None
+    except MemoryError:
+        raise CheckpointError(f"{path}: does not fit into memory; {_DOWNLOAD}") from None
+    except Exception as error:
+        # The loader trusts the order of a pickle's opcodes: damaged ones end in IndexError,
+        # KeyError, AssertionError, TypeError, struct.error, BadZipFile and others.
+        raise _damaged(path, error) from error
+
+
+def _weights_in(path: Path, content: object) -> dict[str, Tensor]:
+    """The state_dict of what a file holds: the file itself, or its entry of that name."""
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise CheckpointError(f"{path}: holds no state_dict; save the model's state_dict")
+    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise CheckpointError(
+            f"{path}: state_dict entries that are not tensors: {shown_names(odd)}; remove them"
+        )
+    return {str(name): tensor.detach() for name, tensor in state.items()}
+
+
+def _fault(tensor: Tensor) -> str:
+    """Why a tensor is no plain one; empty if it is."""
+    if tensor.layout is not torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    if tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
+        return "quantized" if tensor.is_quantized else tensor.device.type
+    # A stride of 0 stands for any number of elements without a byte behind them.
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return "fewer bytes than values"
+    return ""
+
+
+def _objects(path: Path, names: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: holds objects other than tensors{names}; "
+        "only plain weights are read, save its state_dict as model.safetensors"
+    )
+
+
+def _check_pickles(path: Path, archive: bool) -> None:
+    """Refuse pickles that call anything but what rebuilds plain tensors, and compressed archives.
+
+    PyTorch stores without compression; an archive that is compressed is not its own, and 3 MB of
+    it can become gigabytes.
+    """
+    try:
+        if not archive:
+            # Mapped, because a read of a file makes room for as many bytes as it is asked for.
+            with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as mapped:
+                _scan(path, mapped, pickles=5)  # magic, version, system, content, storage keys
+            return
+        size = path.stat().st_size
+        with zipfile.ZipFile(path) as contents:
+            entries = contents.infolist()
+            whole = sum(entry.file_size for entry in entries)
+            packed = [e.filename for e in entries if e.compress_type != zipfile.ZIP_STORED]
+            if packed or whole > size or len(entries) > _MOST_ENTRIES:
+                raise CheckpointError(
+                    f"{path}: compressed or damaged, as PyTorch writes none; "
+                    "unpack it, or save its state_dict as model.safetensors"
+                )
+            for entry in entries:
+                if entry.filename.endswith(".pkl"):
+                    if entry.file_size > _LARGEST_PICKLE:
+                        raise _objects(path, f" ({entry.file_size} bytes of them)")
+                    with contents.open(entry) as pickled:
+                        _scan(path, pickled, pickles=1)
+    except (
+        zipfile.BadZipFile,
+        struct.error,
+        NotImplementedError,
+        RuntimeError,
+        LookupError,
+        ValueError,
+        OSError,
+        EOFError,
+    ) as error:
+        raise _damaged(path, error) from None
+
+
+def _scan(path: Path, file: IO[bytes] | mmap, pickles: int) -> None:
+    """Name the calls of some pickles in a row that are not those of plain weights."""
+    unknown: dict[str, None] = {}
+    trained = False
+    for _ in range(pickles):
+        for opcode, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]
+            if opcode.name in ("GLOBAL", "INST") and not _is_plain(str(argument)):
+                unknown[str(argument).replace(" ", ".")] = None
+            elif opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
+                unknown[f"named by {opcode.name}"] = None
+            trained |= argument == _LIGHTNING_KEY
+    if unknown:
+        where = " of a Lightning training" if trained else ""
+        raise _objects(path, f"{where} ({shown_names(list(unknown))})")
+
+
+def _is_plain(call: str) -> bool:
+    module, _, name = call.partition(" ")
+    if module == "torch" and (
+        name.endswith("Storage") or isinstance(getattr(torch, name, None), torch.dtype)
+    ):
+        return True
+    return call in _CALLED

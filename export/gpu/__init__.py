@@ -1,0 +1,1 @@
+"""The networks on a GPU, to measure what a bundle is compared with."""

@@ -1,0 +1,1 @@
+"""Network against reference: arrays of the reference implementation, compared stage by stage."""

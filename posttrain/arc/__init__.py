@@ -1,0 +1,1 @@
+"""ARC: adversarial relativistic-contrastive post-training of a flow model."""

@@ -1,0 +1,1 @@
+"""The autoencoder: waveforms to latents and back."""

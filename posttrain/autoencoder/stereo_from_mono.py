@@ -1,0 +1,56 @@
+"""An autoencoder of one channel, twice side by side: one of stereo sounds.
+
+Every layer gets the layer of one channel as two blocks on its diagonal, with zeros between them,
+so that left and right are coded alike and apart. Training may go on from there and fill the zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from arcmobile.export.model.config import AutoencoderConfig
+from arcmobile.posttrain.autoencoder.tensors import PREFIX, expected_shapes
+
+
+def stereo_config(mono: AutoencoderConfig) -> AutoencoderConfig:
+    """Twice the channels everywhere, and twice the latent."""
+    content: dict[str, Any] = mono.model_dump(mode="json")
+    for part in ("encoder", "decoder"):
+        sizes = content[part]["config"]
+        sizes["channels"] *= 2
+        sizes["latent_dim"] *= 2
+    content["encoder"]["config"]["in_channels"] *= 2
+    content["decoder"]["config"]["out_channels"] *= 2
+    content["latent_dim"] *= 2
+    content["io_channels"] *= 2
+    return AutoencoderConfig.model_validate(content)
+
+
+def stereo_tensors(mono: AutoencoderConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The checkpoint tensors of :func:`stereo_config`, whose latents are left's, then right's.
+
+    Raises KeyError where a tensor is missing.
+    """
+    last = f"{PREFIX}.encoder.layers.{len(mono.encoder.config.stages) + 2}."
+    twice = {}
+    for name in expected_shapes(mono):
+        tensor = tensors[name]
+        # The encoder's last layer: means of left and of right, then their deviations.
+        parts = tensor.chunk(2) if name.startswith(last) else (tensor,)
+        double = _side_by_side if name.endswith("weight_v") else _one_after_another
+        twice[name] = torch.cat([double(part) for part in parts])
+    return twice
+
+
+def _one_after_another(values: Tensor) -> Tensor:
+    return torch.cat((values, values))
+
+
+def _side_by_side(weight: Tensor) -> Tensor:
+    """Two blocks (out, in, K) on the diagonal."""
+    zeros = torch.zeros_like(weight)
+    return torch.cat((torch.cat((weight, zeros), 1), torch.cat((zeros, weight), 1)))

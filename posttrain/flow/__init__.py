@@ -1,0 +1,1 @@
+"""Flow matching: the base model that ARC starts from."""

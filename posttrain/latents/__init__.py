@@ -1,0 +1,1 @@
+"""Captioned sounds and their latents on disk, as trainings read them."""

@@ -1,0 +1,181 @@
+"""A folder of one's own sounds with captions, to train from besides synthesized ones or instead.
+
+Next to each sound file (``door.wav``, or any other format that libsndfile reads) lies a text file
+of the same name (``door.txt``) with a caption per line: several wordings of one sound make a model
+that listens better. Sub-folders are read too, also behind links. What is not read as it is (cut,
+resampled, left out) is counted and named in :attr:`SoundFolder.notes`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import soundfile
+
+from arcmobile.posttrain.autoencoder.crops import Audio
+from arcmobile.posttrain.latents.captions_file import read_captions
+from arcmobile.runtime.audio import read_init_audio
+from arcmobile.runtime.errors import InputError
+
+# By what soundfile.available_formats() lists; headerless formats are left out.
+SUFFIXES: Final = frozenset(
+    {".wav", ".wave", ".wavex", ".rf64", ".bwf", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
+    | {".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc", ".ircam", ".sf", ".nist", ".sph"}
+    | {".avr", ".iff", ".svx", ".paf", ".pvf", ".htk", ".sds", ".mat", ".wve", ".mpc"}
+)
+_CAPTIONS: Final = ".txt"
+_CHANNELS: Final = 2
+_NAMED: Final = 5
+_UNKNOWN_FRAMES: Final = 1 << 50
+
+
+@dataclass(frozen=True)
+class RecordedSound:
+    """A sound of one's own.
+
+    Attributes:
+        audio: float32 (2, samples).
+        captions: every wording of its caption.
+        seconds: of the sound, at most those of the model.
+        digest: sha256 of the sound file.
+    """
+
+    audio: Audio
+    captions: tuple[str, ...]
+    seconds: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a sound file says of itself."""
+
+    rate: int
+    channels: int
+    frames: int
+    """As stated; streams may state the largest number there is."""
+
+
+class SoundFolder:
+    """Captioned sound files in the order of their names; ``folder[k]`` reads the k-th.
+
+    Attributes:
+        notes: a line about each kind of file that is not taken as it is.
+    """
+
+    def __init__(self, folder: Path, samples: int, sample_rate: int):
+        """``samples`` is the longest sound's length at ``sample_rate`` Hz.
+
+        Raises InputError for a folder without sounds, a sound without captions, and a sound file
+        whose beginning cannot be read.
+        """
+        self.samples, self.sample_rate = samples, sample_rate
+        if not folder.is_dir():
+            raise InputError(f"--sounds {folder}: no such folder")
+        found = sorted(_walk(folder))
+        self.paths = [path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()]
+        if not self.paths:
+            raise InputError(f"--sounds {folder}: holds no sound files (WAV, FLAC, MP3, ...)")
+        self._captions = [read_captions(path.with_suffix(_CAPTIONS), path) for path in self.paths]
+        self._headers = [_header(path) for path in self.paths]
+        self.notes = tuple(self._notes(found, folder))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> RecordedSound:
+        path, samples = self.paths[index], self.samples
+        read = read_init_audio(
+            path, sample_rate=self.sample_rate, channels=_CHANNELS, samples=samples
+        )
+        seconds = max(0.001, round(min(read.found, samples) / self.sample_rate, 3))
+        return RecordedSound(read.audio, self._captions[index], seconds, self.digests[index])
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """The sha256 of each sound file; raises InputError for one that cannot be read."""
+        return tuple(_digest(path) for path in self.paths)
+
+    def captions(self, index: int) -> tuple[str, ...]:
+        """Every wording of the caption of the sound ``index``."""
+        return self._captions[index]
+
+    def _notes(self, found: Sequence[Path], folder: Path) -> Iterator[str]:
+        def named(paths: Sequence[Path]) -> str:
+            names = [path.relative_to(folder).as_posix() for path in paths[:_NAMED]]
+            more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+            return f"{', '.join(names)}{more}"
+
+        known = set(self.paths)
+        stems = {path.with_suffix("") for path in self.paths}
+        others = [path for path in found if path not in known]
+        lonely = [path for path in others if path.suffix.lower() == _CAPTIONS]
+        lonely = [path for path in lonely if path.with_suffix("") not in stems]
+        left = [path for path in others if path.suffix.lower() != _CAPTIONS]
+        pairs = list(zip(self.paths, self._headers, strict=True))
+        longest = self.samples / self.sample_rate
+        kinds = {
+            "left out, as they are no sound files that can be read": left,
+            "without a sound file of that name": lonely,
+            f"resampled to {self.sample_rate} Hz": [
+                path for path, header in pairs if header.rate != self.sample_rate
+            ],
+            f"cut to {longest:.1f} s": [
+                path
+                for path, header in pairs
+                if longest * header.rate + 0.5 < header.frames < _UNKNOWN_FRAMES
+            ],
+            "of more than two channels: the first two are taken": [
+                path for path, header in pairs if header.channels > _CHANNELS
+            ],
+        }
+        for kind, paths in kinds.items():
+            if paths:
+                yield f"{len(paths)} file{'s' * (len(paths) > 1)} {kind}: {named(paths)}"
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below a folder but hidden ones; a folder that was seen already is passed over."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(f"{here}: cannot be read ({error.strerror}); check it") from error
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = Path(entry.path)
+            if path.is_dir():
+                waiting.append(path)
+            else:
+                yield path
+
+
+def _header(path: Path) -> _Header:
+    try:
+        info = soundfile.info(str(path))
+    except (OSError, soundfile.LibsndfileError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable sound file ({reason}); remove it") from error
+    return _Header(info.samplerate, info.channels, info.frames)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check it") from error

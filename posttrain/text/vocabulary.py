@@ -1,0 +1,30 @@
+"""The vocabulary of the text encoder: pieces of what captions say, and of words beyond them."""
+
+from __future__ import annotations
+
+import string
+from importlib import resources
+from pathlib import Path
+
+from arcmobile.export.checkpoint.presets import MAX_PIECES
+from arcmobile.export.checkpoint.tokenizer_files import write_tokenizer
+from arcmobile.posttrain.sounds import corpus
+
+CAPTIONS = 40_000
+_FOLDED = "nmt_nfkc_cf"  # upper case costs no pieces and no learning
+_FREE_PROMPT_REPEATS = 10  # else the few of them would count for nothing among the captions
+
+
+def vocabulary_lines(captions: int, seed: int) -> list[str]:
+    """Captions, then prompts as people write them and every character of ASCII, repeated."""
+    prompts = resources.files("arcmobile.export.checkpoint").joinpath("preset_corpus.txt")
+    characters = " ".join(string.ascii_lowercase + string.digits + string.punctuation)
+    free = [*prompts.read_text(encoding="utf-8").splitlines(), characters]
+    return [*corpus(captions, seed), *free * _FREE_PROMPT_REPEATS]
+
+
+def write_vocabulary(folder: Path, seed: int, captions: int = CAPTIONS) -> int:
+    """Writes ``spiece.model``, ``tokenizer.json`` and ``tokenizer_config.json``; the same seed
+    gives the same files. Returns the number of pieces."""
+    lines = vocabulary_lines(captions, seed)
+    return write_tokenizer(folder, lines, max_pieces=MAX_PIECES, normalization=_FOLDED)

@@ -1,0 +1,1 @@
+"""What every training shares: settings, state, loop, networks and plots."""
