@@ -51,12 +51,15 @@ lint: $(INSTALLED_DEV) ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(call stage_packages)
-	@$(mypy) $(PACKAGES:%=-p arcmobile.%)
+	@$(mypy) $(PACKAGES:%=-p arcmobile.%) -m arcmobile.runtime.contract.generate
 	@$(mypy) $(CURDIR)/android_demo/check/*.py
 
 format: $(INSTALLED_DEV) ## Put the code into the project's style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+contract: $(INSTALLED_DEV) ## Write the manifest's schema and the test vectors again from the runtime
+	@$(BIN)/python runtime/contract/generate.py
 
 bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generate (about 20 minutes)
 	@$(ARCMOBILE) bench fullsize --out out/full-size --overwrite
@@ -104,7 +107,7 @@ help: ## This overview
 	    '  make export-android CHECKPOINT=dir [TEXT_ENCODER=dir] [RECIPE=mobile] [BUNDLE=out/name]' \
 	    '' 'All of it: $(ARCMOBILE) --help'
 
-.PHONY: export-android doctor test faults lint format bench-full long-use gpu-wheels \
+.PHONY: export-android doctor test faults lint format contract bench-full long-use gpu-wheels \
     gpu-rehearsal install apt-packages clean help
 
 # --- the environment ----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ A seed must give the same sound in Python, C++ and Kotlin, so the generator is a
 its own and uses nothing that differs between machines: integer arithmetic, and the IEEE-754
 operations ``+ - * / sqrt`` on float64, each rounded to nearest. No ``log``, ``sin`` or ``cos`` of
 a math library, and no fused multiply-add (compile C++ with ``-ffp-contract=off``). The vectors in
-``tests/vectors/noise.json`` check a re-implementation.
+``contract/vectors/noise.json`` check a re-implementation.
 
 Generator ``philox4x32-10-boxmuller-1``
 ---------------------------------------

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from contract import vectors
 from faults.inputs import BundleCopy
 from native_binaries import HOST, call, require
 
@@ -307,19 +308,16 @@ def test_the_file_that_a_link_leads_to_is_replaced(bundle: Path, tmp_path: Path)
 
 def test_sixteen_bits(bundle: Path, tmp_path: Path) -> None:
     chance = np.random.default_rng(3)
-    samples = np.concatenate(
-        [
-            chance.normal(0, 0.5, 4000),
-            (np.arange(-40, 40) + 0.5) / 32768,  # ties
-            [0.0, -0.0, 1.0, -1.0, 32767.4 / 32768, 1.5, -7.0, 3e38],
-        ]
-    ).astype(np.float32)
+    cases = vectors("pcm16")["cases"]
+    stored = np.array([int(case["bits"], 16) for case in cases], np.uint32).view(np.float32)
+    samples = np.concatenate([stored, chance.normal(0, 0.5, 4000).astype(np.float32)])
     printed = subprocess.run(
         [require(HOST / "arcmobile-probe"), "pcm16"],
         input=samples.tobytes(), capture_output=True, check=True,
     ).stdout  # fmt: skip
     expected = np.clip(np.rint(samples.astype(np.float64) * 32768), -32768, 32767)
     np.testing.assert_array_equal(np.array(printed.split(), np.int64), expected)
+    assert expected[: len(cases)].tolist() == [case["sample"] for case in cases]
 
 
 def test_a_plain_header(bundle: Path, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tokenizers
+from contract import CONTRACT, vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_binaries import call, output
@@ -22,27 +24,60 @@ from arcmobile.runtime.decode import (
     plan_windows,
     stream_decode,
 )
-from arcmobile.runtime.schedule import pingpong_schedule
 from arcmobile.runtime.tokenizer import PromptTokenizer
-
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "noise.json").read_text())
 
 
 @pytest.mark.parametrize("cpu", [None, "max", "cortex-a53"])
 def test_noise_is_that_of_the_vectors(cpu: str | None) -> None:
-    for case in VECTORS["philox"]:
+    stored = vectors("noise")
+    for case in stored["philox"]:
         words = output("arcmobile-probe", "philox", *case["counter"], *case["key"], cpu=cpu)
         assert [int(word) for word in words.split()] == case["words"]
-    for case in VECTORS["normals"]:
+    for case in stored["normals"]:
         where = (case["seed"], case["stream"], case["item"], case["first"], len(case["bits"]))
         assert output("arcmobile-probe", "noise", *where, cpu=cpu).split() == case["bits"]
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 8, 9, 50, 64])
-def test_schedule(steps: int) -> None:
-    printed = output("arcmobile-probe", "schedule", steps, -6, 2).split()
-    ours = pingpong_schedule(steps, logsnr_start=-6.0, logsnr_end=2.0)
-    np.testing.assert_allclose(np.array(printed, np.float32), ours, rtol=3e-7, atol=0)
+def test_schedule_is_that_of_the_vectors() -> None:
+    cases = [case for case in vectors("schedule")["cases"] if case["sigma_max"] == 1]
+    assert {case["steps"] for case in cases} == set(range(1, 65))
+    for case in cases:
+        line = (case["steps"], case["logsnr_start"], case["logsnr_end"])
+        assert output("arcmobile-probe", "schedule", *line).split() == case["bits"]
+
+
+def test_sampler_is_that_of_the_vectors() -> None:
+    for case in vectors("sampler")["cases"]:
+        call = [case[key] for key in ("seed", "size", "steps", "logsnr_start", "logsnr_end")]
+        assert output("arcmobile-probe", "sampler", *call).split() == case["bits"]
+
+
+def test_windows_are_those_of_the_vectors() -> None:
+    stored = vectors("windows")
+    for case in stored["windows"]:
+        whole = (case["frames"], case["window"], case["context"])
+        rows = output("arcmobile-probe", "windows", *whole).splitlines()
+        assert [list(map(int, row.split())) for row in rows] == case["windows"]
+    for case in stored["choices"]:
+        part = f"1:{case['context']}:{','.join(map(str, case['available']))}"
+        calls = output("arcmobile-probe", "chain", case["frames"], 1, 1, 0, part).splitlines()
+        assert len(calls[0].split()) == 2 + 2 * case["window"]
+    for case in stored["chains"]:
+        parts = [
+            f"{part['frames_per_latent']}:{part['context_frames']}:{window}"
+            for part, window in zip(case["parts"], case["windows"], strict=True)
+        ]
+        whole = (case["frames"], case["samples_per_frame"], case["samples"], 0)
+        calls = re.findall(r"^call (\d+)", output("arcmobile-probe", "chain", *whole, *parts), re.M)
+        assert [calls.count(str(index)) for index in range(len(parts))] == case["calls"]
+
+
+def test_tokens_are_those_of_the_vectors() -> None:
+    cases = vectors("tokenizer_ids")["cases"]
+    printed = native_tokens(
+        [str(CONTRACT / "vectors" / "tokenizer.json")], [case["prompt"] for case in cases]
+    )
+    assert printed == [case["ids"] for case in cases]
 
 
 @given(st.integers(1, 400), st.integers(1, 120), st.integers(0, 30))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from contract import vectors
 
 from arcmobile.runtime.noise import (
     NOISE_ID,
@@ -18,7 +17,7 @@ from arcmobile.runtime.noise import (
     philox4x32,
 )
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "noise.json").read_text())
+VECTORS = vectors("noise")
 ONES = 0xFFFFFFFF
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
+from contract import vectors
 
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.sampler import Cancelled, Latent, pingpong
 from arcmobile.runtime.schedule import pingpong_schedule
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "schedule.json").read_text())
-LINE = {"logsnr_start": VECTORS["logsnr_start"], "logsnr_end": VECTORS["logsnr_end"]}
+VECTORS = vectors("schedule")
+LINE = {"logsnr_start": -6.0, "logsnr_end": 2.0}
 SHAPE = (1, 2, 3)
 
 
-@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda c: f"{c['steps']}-{c['sigma_max']}")
+@pytest.mark.parametrize(
+    "case", VECTORS["upstream"], ids=lambda c: f"{c['steps']}-{c['sigma_max']}"
+)
 def test_schedule_is_upstreams(case: dict) -> None:
     times = pingpong_schedule(case["steps"], sigma_max=case["sigma_max"], **LINE)
     assert times.dtype == np.float32

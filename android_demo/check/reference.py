@@ -6,7 +6,6 @@
 ``noise.json``     ``cases``: ``seed`` (text: 64 bits), sampler ``step`` (0: initial noise), the
                    first values as ``bits`` (float32 in hex), and the ``sha256`` of ``count``
                    values as little-endian float32
-``schedule.json``  times of 1 to 64 steps, float32 in hex
 ``unicode.json``   tables of Unicode classes, see :mod:`unicode_tables`
 ``audio.json``     ``cases``: ``prompt``, ``seconds``, ``steps``, ``seed`` (text), ``file``,
                    ``samples`` per channel, ``channels``, ``sample_rate``
@@ -27,14 +26,12 @@ from numpy.typing import NDArray
 from prompts import make_prompts
 from unicode_tables import grapheme_table, word_table
 
-from arcmobile.runtime import bounds
 from arcmobile.runtime.bundle import TOKENIZER_NAME, Bundle
 from arcmobile.runtime.engine import EngineOptions
 from arcmobile.runtime.errors import ArcMobileError
 from arcmobile.runtime.generate import GenerationRequest, Pipeline
 from arcmobile.runtime.noise import MAX_SEED, PhiloxNoise
 from arcmobile.runtime.request import longest_seconds
-from arcmobile.runtime.schedule import pingpong_schedule
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
 PROMPTS: Final = 5000
@@ -59,7 +56,6 @@ def write_reference(folder: Path, out: Path) -> None:
     lines = [json.dumps(line) for line in _tokens(bundle)]
     (out / "tokens.jsonl").write_text("\n".join(lines) + "\n", encoding="ascii")
     _write(out / "noise.json", {"cases": _noise()})
-    _write(out / "schedule.json", _schedules())
     _write(out / "unicode.json", {"graphemes": grapheme_table(), "words": word_table()})
     _write(out / "audio.json", {"cases": _sounds(bundle, out)})
 
@@ -82,12 +78,6 @@ def _tokens(bundle: Bundle) -> list[dict[str, Any]]:
             }
         )
     return lines
-
-
-def _schedules() -> list[list[str]]:
-    line = {"logsnr_start": -6.0, "logsnr_end": 2.0}
-    rows = [pingpong_schedule(steps, **line) for steps in range(1, bounds.STEPS + 1)]
-    return [[f"{value:08x}" for value in row.view(np.uint32)] for row in rows]
 
 
 def _noise() -> list[dict[str, Any]]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from contract import CONTRACT, document
+
 from arcmobile.runtime.bundle import MANIFEST_NAME
 
-CONTRACT: Final = Path(__file__).parents[2] / "runtime" / "contract"
 _MARK: Final = "\ue000"  # stands for a text that is written as it is
 
 
@@ -36,8 +37,7 @@ def bad_manifests() -> list[BadManifest]:
 
 def good_manifest() -> dict[str, Any]:
     """The manifest that the edits are made to."""
-    document: dict[str, Any] = json.loads((CONTRACT / "good_manifest.json").read_text("utf-8"))
-    return document
+    return document("good_manifest.json")
 
 
 def write_files(folder: Path) -> None:
@@ -49,13 +49,13 @@ def write_files(folder: Path) -> None:
 
 
 def _edited(name: str, case: dict[str, Any]) -> BadManifest:
-    bounds = json.loads((CONTRACT / "bounds.json").read_text("utf-8"))
-    document = good_manifest()
+    bounds = document("bounds.json")
+    manifest = good_manifest()
     texts: list[str] = []
     for edit in case["edits"]:
         if "at" in edit:
-            _edit_tree(document, edit, bounds, texts)
-    text = json.dumps(document, ensure_ascii=False)
+            _edit_tree(manifest, edit, bounds, texts)
+    text = json.dumps(manifest, ensure_ascii=False)
     for index, written in enumerate(texts):
         text = text.replace(f'"{_MARK}{index}"', written)
     encoding = "utf-8"
@@ -69,13 +69,13 @@ def _edited(name: str, case: dict[str, Any]) -> BadManifest:
 
 
 def _edit_tree(
-    document: Any, edit: dict[str, Any], bounds: dict[str, int], texts: list[str]
+    manifest: Any, edit: dict[str, Any], bounds: dict[str, int], texts: list[str]
 ) -> None:
     """Applies an edit at a path such as ``components.dit.entries[0].frames``."""
     *parents, last = (
         int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", edit["at"])
     )
-    place = document
+    place = manifest
     for key in parents:
         place = place[key]
     if edit.get("remove"):

@@ -1,7 +1,8 @@
 // For tests: prints what the parts of the runner compute, so that Python can compare.
 //   arcmobile-probe noise SEED STREAM ITEM FIRST COUNT     float32 bits, hexadecimal, one a line
 //   arcmobile-probe philox C0 C1 C2 C3 K0 K1               four words
-//   arcmobile-probe schedule STEPS START END               float32 values
+//   arcmobile-probe schedule STEPS START END               float32 bits, as of the noise
+//   arcmobile-probe sampler SEED SIZE STEPS START END      bits of the last latent, see `sampled`
 //   arcmobile-probe windows FRAMES WINDOW CONTEXT          start stop keep_start keep_stop
 //   arcmobile-probe chain FRAMES SAMPLES_PER_FRAME SAMPLES MISSING RATE:CONTEXT:WINDOW,WINDOW...
 //       one RATE... for each part; what is run, freed and given, see `chain` below
@@ -142,6 +143,26 @@ int samples() {
   return 0;
 }
 
+int print_bits(const std::vector<float>& values) {
+  for (const float value : values) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &value, sizeof bits);
+    std::printf("%08x\n", bits);
+  }
+  return 0;
+}
+
+// The sampler with the velocity `0.5 * x - t` in place of a network.
+std::vector<float> sampled(const std::vector<std::string>& a) {
+  const auto velocity = [](const std::vector<float>& x, float t) {
+    std::vector<float> v(x.size());
+    std::transform(x.begin(), x.end(), v.begin(), [t](float value) { return 0.5F * value - t; });
+    return v;
+  };
+  const auto times = pingpong_schedule(std::stoi(a[3]), std::stod(a[4]), std::stod(a[5]));
+  return pingpong(velocity, times, number(a[1]), number(a[2]), [](int, int) {});
+}
+
 int calls(const std::string& list, bool weight_cache) {
   try {
     run_program_calls(list, weight_cache);
@@ -157,13 +178,8 @@ int calls(const std::string& list, bool weight_cache) {
 int main(int argc, char** argv) {
   const std::vector<std::string> a(argv + 1, argv + argc);
   if (a.size() == 6 && a[0] == "noise") {
-    for (const float value : normal_noise(number(a[1]), word(a[2]), number(a[5]), word(a[3]),
-                                          number(a[4]))) {
-      std::uint32_t bits = 0;
-      std::memcpy(&bits, &value, sizeof bits);
-      std::printf("%08x\n", bits);
-    }
-    return 0;
+    return print_bits(
+        normal_noise(number(a[1]), word(a[2]), number(a[5]), word(a[3]), number(a[4])));
   }
   if (a.size() == 7 && a[0] == "philox") {
     for (const auto w : philox4x32({word(a[1]), word(a[2]), word(a[3]), word(a[4])},
@@ -173,11 +189,9 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (a.size() == 4 && a[0] == "schedule") {
-    for (const float t : pingpong_schedule(std::stoi(a[1]), std::stod(a[2]), std::stod(a[3]))) {
-      std::printf("%.9g\n", static_cast<double>(t));
-    }
-    return 0;
+    return print_bits(pingpong_schedule(std::stoi(a[1]), std::stod(a[2]), std::stod(a[3])));
   }
+  if (a.size() == 6 && a[0] == "sampler") return print_bits(sampled(a));
   if (a.size() == 4 && a[0] == "windows") {
     for (const Window& w : plan_windows(std::stoi(a[1]), std::stoi(a[2]), std::stoi(a[3]))) {
       std::printf("%d %d %d %d\n", w.start, w.stop, w.keep_start, w.keep_stop);

@@ -12,12 +12,11 @@
 #include "errors.h"
 #include "json_document.h"
 #include "manifest.h"
+#include "names.h"
 #include "verified_files.h"
 
 namespace arcmobile {
 namespace {
-
-constexpr const char* kManifest = "manifest.json";
 
 std::string real_path(const std::string& path) {
   char real[PATH_MAX];
@@ -30,7 +29,7 @@ std::string folder_of(std::string given) {
     while (given.size() > 1 && given.back() == '/') given.pop_back();
   };
   trim();
-  const std::string name = kManifest;
+  const std::string name = names::manifest_file;
   struct stat status {};
   const bool is_file = stat(given.c_str(), &status) == 0 && S_ISREG(status.st_mode);
   if (is_file && given == name) return ".";
@@ -107,21 +106,26 @@ const Entry& Component::entry_for(int frames) const {
   throw Error(path + ": no entry for " + std::to_string(frames) + " frames; export the bundle again");
 }
 
+std::string decoder_part(std::size_t index) {
+  return std::string(names::decoder) + "_" + std::to_string(index + 1);
+}
+
 Bundle open_bundle(const std::string& given) {
   const std::string folder = folder_of(given);
-  const std::string manifest = folder + "/" + kManifest;
+  const std::string manifest = folder + "/" + names::manifest_file;
   struct stat status {};
   if (stat(folder.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
     throw Error(folder + ": no such folder; give the folder of an exported bundle");
   }
   if (stat(manifest.c_str(), &status) != 0) {
-    throw Error(folder + ": no " + kManifest + " in it; give the folder of an exported bundle");
+    throw Error(folder + ": no " + names::manifest_file + " in it; give the folder of an exported bundle");
   }
   Bundle bundle = read_manifest(read_small_file(manifest, bounds::manifest_bytes), manifest);
   bundle.folder = folder;
-  if (bundle.backend != "executorch") {
+  if (bundle.backend != names::native_backend) {
     throw Error(folder + ": a bundle for " + bundle.backend +
-                "; this runner takes executorch: export it again with --backend executorch");
+                "; this runner takes " + names::native_backend + ": export it again with --backend " +
+                names::native_backend);
   }
   check_release(bundle);
   for (const FileRecord& record : bundle.files) check_file(folder, record);

@@ -1,6 +1,7 @@
 // A bundle: its manifest, which runtime/bundle_schema.py defines, and files that are there.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -50,6 +51,9 @@ struct DecoderPart {
   int frames_per_latent;
   int context_frames;
 };
+
+// Name of the component that holds the decoder's part `index`, counted from 0.
+std::string decoder_part(std::size_t index);
 
 struct NumberInput {
   std::string name;

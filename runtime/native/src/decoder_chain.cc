@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bundle.h"
 #include "errors.h"
 
 namespace arcmobile {
@@ -84,7 +85,7 @@ Chunk DecoderChain::run_window(std::size_t index) {
   const std::size_t last = whole(window.keep_stop - window.start) * whole(plan.ratio);
   const bool may_be_short = index + 1 == parts_.size() && window.keep_stop == plan.frames;
   if (last > output.stride && !may_be_short) {
-    throw Error("decoder_" + std::to_string(index + 1) + ": gives too few frames or samples for " +
+    throw Error(decoder_part(index) + ": gives too few frames or samples for " +
                 "its context; export the bundle again");
   }
   const std::size_t stop = std::min(last, output.stride);

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "decoder_chain.h"
+#include "names.h"
 #include "process_memory.h"
 #include "prompt_tokenizer.h"
 #include "sampler.h"
@@ -107,8 +108,8 @@ class Generation {
     stats_.tokenize_seconds = now() - begin;
     if (!tokens.warning.empty()) stats_.warnings.push_back(tokens.warning);
     Inputs inputs;
-    inputs.integers["input_ids"] = std::move(tokens.input_ids);
-    inputs.floats["attention_mask"] = std::move(tokens.attention_mask);
+    inputs.integers[names::input_ids] = std::move(tokens.input_ids);
+    inputs.floats[names::attention_mask] = std::move(tokens.attention_mask);
     for (const auto& [name, value] : plan_.numbers) inputs.floats[name] = {value};
     return inputs;
   }
@@ -143,11 +144,11 @@ class Generation {
 
   Floats condition(const Inputs& inputs) {
     Floats conditioning;
-    stage("conditioner", {{&bundle_.conditioner, &bundle_.conditioner.entries.front()}},
+    stage(names::conditioner, {{&bundle_.conditioner, &bundle_.conditioner.entries.front()}},
           [&](LoadedPrograms& programs, StageStats& stats) {
-            progress_("conditioner", 0, 1);
+            progress_(names::conditioner, 0, 1);
             conditioning = timed_run(programs[0], stats, inputs);
-            progress_("conditioner", 1, 1);
+            progress_(names::conditioner, 1, 1);
           });
     return conditioning;
   }
@@ -156,13 +157,13 @@ class Generation {
     const auto size = static_cast<std::size_t>(bundle_.latent_channels) *
                       static_cast<std::size_t>(plan_.frames);
     std::vector<float> latent;
-    stage("dit", {{&bundle_.dit, &bundle_.dit.entry_for(plan_.frames)}},
+    stage(names::dit, {{&bundle_.dit, &bundle_.dit.entry_for(plan_.frames)}},
           [&](LoadedPrograms& programs, StageStats& stats) {
             progress_("DiT step", 0, static_cast<int>(plan_.times.size()) - 1);
             const auto velocity = [&](const std::vector<float>& x, float t) {
-              inputs.floats["latent"] = x;
-              inputs.floats["timestep"] = {t};
-              return std::move(timed_run(programs[0], stats, inputs).at("velocity"));
+              inputs.floats[names::latent] = x;
+              inputs.floats[names::timestep] = {t};
+              return std::move(timed_run(programs[0], stats, inputs).at(names::velocity));
             };
             const double begin = now();
             latent = pingpong(velocity, plan_.times, plan_.seed, size,
@@ -181,7 +182,7 @@ class Generation {
       const Component& component = bundle_.decoder[i].component;
       parts.push_back({&component, &component.entry_for(plan_.decoder[i].window)});
     }
-    stage("decoder", parts, [&](LoadedPrograms& programs, StageStats& stats) {
+    stage(names::decoder, parts, [&](LoadedPrograms& programs, StageStats& stats) {
       double spent = 0;  // since the last chunk of sound; what the sink does is not counted
       const auto report = [&] {
         const auto per_frame = static_cast<std::size_t>(bundle_.samples_per_frame);

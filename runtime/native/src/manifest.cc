@@ -8,7 +8,7 @@
 #include "errors.h"
 #include "json_document.h"
 #include "json_field.h"
-#include "noise.h"
+#include "names.h"
 
 namespace arcmobile {
 namespace {
@@ -58,7 +58,7 @@ bool is_plain_name(const std::string& name) {
   constexpr const char* kLetters =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
   return !name.empty() && name.find_first_not_of(kLetters) == std::string::npos &&
-         std::string("._-").find(name[0]) == std::string::npos && name != "manifest.json";
+         std::string("._-").find(name[0]) == std::string::npos && name != names::manifest_file;
 }
 
 FileRecord read_record(const JsonField& record) {
@@ -101,8 +101,8 @@ std::vector<TensorSpec> read_tensors(const JsonField& list) {
         one["shape"].fail("has more than " + std::to_string(bounds::tensor_elements) + " values");
       }
     }
-    const std::string dtype = one["dtype"].one_of({"float32", "int32"});
-    spec.dtype = dtype == "int32" ? Dtype::int32 : Dtype::float32;
+    const std::string dtype = one["dtype"].one_of({names::float32, names::int32});
+    spec.dtype = dtype == names::int32 ? Dtype::int32 : Dtype::float32;
     specs.push_back(std::move(spec));
   }
   return specs;
@@ -136,7 +136,7 @@ Component read_component(const JsonField& field, const std::string& name, Bundle
 }
 
 Tokenizer read_tokenizer(const JsonField& field, Bundle& bundle) {
-  field["kind"].one_of({"t5-unigram"}, kNewerRunner);
+  field["kind"].one_of({names::tokenizer_kind}, kNewerRunner);
   field.expect_members({"kind", "files", "max_length", "pad_id", "eos_id"});
   Tokenizer tokenizer{"", 0, 0, 0};
   for (const JsonField& file : field["files"].list()) {
@@ -146,13 +146,13 @@ Tokenizer read_tokenizer(const JsonField& field, Bundle& bundle) {
       file["bytes"].fail("is more than the " + std::to_string(bounds::tokenizer_bytes) +
                          " that a tokenizer file may have");
     }
-    if (record.name == "tokenizer.json") tokenizer.json_path = record.name;
+    if (record.name == names::tokenizer_file) tokenizer.json_path = record.name;
     bundle.files.push_back(record);
   }
   tokenizer.max_length = read_int(field["max_length"], 1, bounds::tokens);
   tokenizer.pad_id = read_int(field["pad_id"], 0, bounds::token_id);
   tokenizer.eos_id = read_int(field["eos_id"], 0, bounds::token_id);
-  if (tokenizer.json_path.empty()) field["files"].fail("no tokenizer.json among them");
+  if (tokenizer.json_path.empty()) field["files"].fail(std::string("no ") + names::tokenizer_file + " among them");
   return tokenizer;
 }
 
@@ -185,7 +185,7 @@ void read_numbers(const JsonField& list, Bundle& bundle) {
 }
 
 void read_schedule(const JsonField& schedule, Bundle& bundle) {
-  schedule["kind"].one_of({"logsnr-pingpong"}, kNewerRunner);
+  schedule["kind"].one_of({names::schedule_kind}, kNewerRunner);
   schedule.expect_members({"kind", "logsnr_start", "logsnr_end", "default_steps"});
   bundle.logsnr_start = schedule["logsnr_start"].number();
   bundle.logsnr_end = schedule["logsnr_end"].number();
@@ -198,7 +198,7 @@ void read_windowing(const JsonField& windowing, Bundle& bundle) {
   for (const JsonField& one : windowing["decoder"].list()) {
     one.expect_members({"component", "frames_per_latent", "context_frames"});
     DecoderPart part{};
-    part.component.name = "decoder_" + std::to_string(bundle.decoder.size() + 1);
+    part.component.name = decoder_part(bundle.decoder.size());
     const JsonField component = one["component"];
     if (component.text() != part.component.name) {
       component.fail("is '" + component.text() + "', not " + part.component.name);
@@ -242,10 +242,10 @@ struct Checked {
   void tensor(const Entry& one, const std::string& name, const Shape& shape,
               Dtype dtype = Dtype::float32) const {
     const TensorSpec* spec = one.find(name);
-    const std::string kind = dtype == Dtype::int32 ? "int32 " : "float32 ";
+    const char* kind = dtype == Dtype::int32 ? names::int32 : names::float32;
     if (spec == nullptr) entry(one).fail("tensor " + name + " is missing");
     if (spec->shape != shape || spec->dtype != dtype) {
-      entry(one).fail("tensor " + name + " must be " + kind + say(shape));
+      entry(one).fail("tensor " + name + " must be " + kind + " " + say(shape));
     }
   }
 
@@ -275,12 +275,12 @@ std::vector<std::string> with_numbers(std::vector<std::string> names, const Bund
 // Conditioner: its inputs are ids, mask and numbers; its outputs are what the DiT takes.
 void check_text_parts(const Bundle& bundle, const JsonField& components) {
   const Shape per_token{1, bundle.tokenizer.max_length};
-  const Checked conditioner{bundle.conditioner, components["conditioner"]};
+  const Checked conditioner{bundle.conditioner, components[names::conditioner]};
   for (const Entry& entry : bundle.conditioner.entries) {
     conditioner.names(entry, "inputs", entry.inputs,
-                      with_numbers({"input_ids", "attention_mask"}, bundle));
-    conditioner.tensor(entry, "input_ids", per_token, Dtype::int32);
-    conditioner.tensor(entry, "attention_mask", per_token);
+                      with_numbers({names::input_ids, names::attention_mask}, bundle));
+    conditioner.tensor(entry, names::input_ids, per_token, Dtype::int32);
+    conditioner.tensor(entry, names::attention_mask, per_token);
     for (const NumberInput& number : bundle.numbers) conditioner.tensor(entry, number.name, {1});
     for (const TensorSpec& spec : entry.outputs) {
       if (count_named(entry.outputs, spec.name) > 1) {
@@ -289,22 +289,22 @@ void check_text_parts(const Bundle& bundle, const JsonField& components) {
     }
   }
   const std::vector<TensorSpec>& produced = bundle.conditioner.entries.front().outputs;
-  const Checked dit{bundle.dit, components["dit"]};
+  const Checked dit{bundle.dit, components[names::dit]};
   for (const Entry& entry : bundle.dit.entries) {
     const Shape latent{1, bundle.latent_channels, dit.frames(entry)};
-    std::vector<std::string> taken{"latent", "timestep"};
+    std::vector<std::string> taken{names::latent, names::timestep};
     for (const TensorSpec& spec : produced) taken.push_back(spec.name);
     dit.names(entry, "inputs", entry.inputs, taken);
-    dit.names(entry, "outputs", entry.outputs, {"velocity"});
-    dit.tensor(entry, "latent", latent);
-    dit.tensor(entry, "timestep", {1});
-    dit.tensor(entry, "velocity", latent);
+    dit.names(entry, "outputs", entry.outputs, {names::velocity});
+    dit.tensor(entry, names::latent, latent);
+    dit.tensor(entry, names::timestep, {1});
+    dit.tensor(entry, names::velocity, latent);
     for (const TensorSpec& spec : produced) dit.tensor(entry, spec.name, spec.shape, spec.dtype);
   }
   for (const int count : bundle.frame_counts) {
     const auto fits = [count](const Entry& entry) { return entry.frames == count; };
     if (std::none_of(bundle.dit.entries.begin(), bundle.dit.entries.end(), fits)) {
-      components["dit"]["entries"].fail("none for " + std::to_string(count) +
+      components[names::dit]["entries"].fail("none for " + std::to_string(count) +
                                         " frames of frame_counts");
     }
   }
@@ -317,11 +317,11 @@ void check_encoder(const Bundle& bundle, const Component& component, const JsonF
         static_cast<std::int64_t>(encoder.frames(entry)) * bundle.samples_per_frame;
     if (samples > bounds::tensor_elements) encoder.entry(entry)["frames"].fail("is out of range");
     const Shape latent{1, bundle.latent_channels, entry.frames};
-    encoder.names(entry, "inputs", entry.inputs, {"audio"});
-    encoder.names(entry, "outputs", entry.outputs, {"mean", "stdev"});
-    encoder.tensor(entry, "audio", {1, bundle.channels, static_cast<std::int32_t>(samples)});
-    encoder.tensor(entry, "mean", latent);
-    encoder.tensor(entry, "stdev", latent);
+    encoder.names(entry, "inputs", entry.inputs, {names::audio});
+    encoder.names(entry, "outputs", entry.outputs, {names::mean, names::stdev});
+    encoder.tensor(entry, names::audio, {1, bundle.channels, static_cast<std::int32_t>(samples)});
+    encoder.tensor(entry, names::mean, latent);
+    encoder.tensor(entry, names::stdev, latent);
   }
 }
 
@@ -353,8 +353,8 @@ void check_decoder(const Bundle& bundle, const JsonField& root) {
       root["windowing"]["decoder"].list()[i]["frames_per_latent"].fail(
           "does not fit, the part gives " + std::to_string(per_latent) + " per latent frame");
     }
-    const std::string taken = first ? "latent" : "features";
-    const std::string given = last ? "audio" : "next_features";
+    const std::string taken = first ? names::latent : names::features;
+    const std::string given = last ? names::audio : names::next_features;
     const std::int64_t ratio = per_latent / part.frames_per_latent;
     const Checked checked{part.component, root["components"][part.component.name]};
     int given_channels = last ? bundle.channels : 0;  // 0: as the part's first entry has it
@@ -389,11 +389,11 @@ Component read_components(const JsonField& root, Bundle& bundle) {
         bundle.decoder.begin(), bundle.decoder.end(),
         [&wanted = name](const DecoderPart& one) { return one.component.name == wanted; });
     Component component = read_component(field, name, bundle);
-    if (name == "encoder") {
+    if (name == names::encoder) {
       encoder = std::move(component);
-    } else if (name == "conditioner") {
+    } else if (name == names::conditioner) {
       bundle.conditioner = std::move(component);
-    } else if (name == "dit") {
+    } else if (name == names::dit) {
       bundle.dit = std::move(component);
     } else if (part != bundle.decoder.end()) {
       part->component = std::move(component);
@@ -401,8 +401,8 @@ Component read_components(const JsonField& root, Bundle& bundle) {
       field.fail("unknown component");
     }
   }
-  components["conditioner"];
-  components["dit"];
+  components[names::conditioner];
+  components[names::dit];
   for (const DecoderPart& part : bundle.decoder) components[part.component.name];
   return encoder;
 }
@@ -441,19 +441,19 @@ Bundle read_manifest(std::string_view text, const std::string& file) {
     }
   }
   if (root.has("objective")) {
-    bundle.objective = root["objective"].one_of({"rf_denoiser", "rectified_flow"});
+    bundle.objective = root["objective"].one_of({names::few_step_objective, names::flow_objective});
   }
   read_audio(root["audio"], bundle);
   read_frame_counts(root["frame_counts"], bundle);
   read_numbers(root["numbers"], bundle);
   bundle.tokenizer = read_tokenizer(root["tokenizer"], bundle);
   read_schedule(root["schedule"], bundle);
-  root["noise"].one_of({kNoiseId}, kNewerRunner);
+  root["noise"].one_of({names::noise_id}, kNewerRunner);
   read_windowing(root["windowing"], bundle);
   const Component encoder = read_components(root, bundle);
   check_provenance(root["provenance"]);
   check_text_parts(bundle, root["components"]);
-  if (!encoder.entries.empty()) check_encoder(bundle, encoder, root["components"]["encoder"]);
+  if (!encoder.entries.empty()) check_encoder(bundle, encoder, root["components"][names::encoder]);
   check_decoder(bundle, root);
   return bundle;
 }

@@ -1,4 +1,4 @@
-// Noise generator `philox4x32-10-boxmuller-1`, bit for bit as specified in runtime/noise.py.
+// The noise generator of the contract, bit for bit as specified in docs/bundle.md.
 // Compile with -ffp-contract=off: every product and sum is rounded by itself.
 #pragma once
 
@@ -9,7 +9,6 @@
 
 namespace arcmobile {
 
-inline constexpr const char* kNoiseId = "philox4x32-10-boxmuller-1";
 inline constexpr std::uint32_t kInitialNoise = 0;
 
 // Philox4x32-10 of one counter under one key.

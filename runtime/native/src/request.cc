@@ -8,13 +8,12 @@
 #include "bounds.h"
 #include "decode_windows.h"
 #include "errors.h"
+#include "names.h"
 #include "prompt_tokenizer.h"
 #include "sampler.h"
 
 namespace arcmobile {
 namespace {
-
-constexpr const char* kSecondsInput = "seconds_total";  // is told the length of the sound
 
 template <typename... Parts>
 std::string text(const Parts&... parts) {
@@ -49,7 +48,7 @@ void settle_numbers(const Request& request, double seconds, const Bundle& bundle
   for (const auto& number : bundle.numbers) {
     const auto given = request.numbers.find(number.name);
     const double value = given != request.numbers.end()  ? given->second
-                         : number.name == kSecondsInput ? seconds
+                         : number.name == names::seconds_input ? seconds
                                                         : number.minimum;
     if (value < number.minimum || value > number.maximum) {
       plan.warnings.push_back(text(number.name, " ", value, " is outside ", number.minimum, " .. ",
@@ -97,7 +96,7 @@ Plan make_plan(const Request& request, const Bundle& bundle) {
   plan.seed = request.seed ? *request.seed : random_seed();
   plan.decoder = plan_decoder(bundle, plan.frames);
   settle_numbers(request, seconds, bundle, plan);
-  if (bundle.objective == "rectified_flow") {
+  if (bundle.objective == names::flow_objective) {
     plan.warnings.push_back(text("a flow model: ", steps, " steps without guidance are not what it ",
                                  "was trained for; use a model after ARC for few steps"));
   }

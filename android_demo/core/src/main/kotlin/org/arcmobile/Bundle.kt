@@ -37,7 +37,7 @@ public class Bundle private constructor(
 
     /** The text of `tokenizer.json`. */
     internal fun tokenizerJson(): String = readText(
-        file(manifest.tokenizer.files.first { it.file == TOKENIZER_NAME }),
+        file(manifest.tokenizer.files.first { it.file == TOKENIZER_FILE }),
         Bounds.TOKENIZER_BYTES,
     )
 
@@ -152,7 +152,7 @@ public class Bundle private constructor(
          * @throws ArcMobileException as [open].
          */
         public fun openUnverified(folder: File): Bundle {
-            val root = if (folder.name == MANIFEST_NAME && folder.isFile) {
+            val root = if (folder.name == MANIFEST_FILE && folder.isFile) {
                 folder.absoluteFile.parentFile
             } else {
                 folder
@@ -160,9 +160,9 @@ public class Bundle private constructor(
             if (!root.isDirectory) {
                 throw fault(root, "no such folder; give the folder of an exported bundle")
             }
-            val path = root.resolve(MANIFEST_NAME)
+            val path = root.resolve(MANIFEST_FILE)
             if (!path.isFile) {
-                throw fault(root, "no $MANIFEST_NAME in it; give the folder of an exported bundle")
+                throw fault(root, "no $MANIFEST_FILE in it; give the folder of an exported bundle")
             }
             requireInside(root, path)
             val manifest = try {

@@ -5,9 +5,6 @@ import kotlin.math.floor
 import kotlin.math.round
 import org.arcmobile.ArcMobileException.Kind
 
-/** The number input that is told the length of the sound. */
-private const val SECONDS_INPUT = "seconds_total"
-
 /**
  * A request made definite: everything is chosen and in range.
  *

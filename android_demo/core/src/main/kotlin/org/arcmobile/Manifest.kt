@@ -41,10 +41,10 @@ public data class Manifest(
 /** What a model was trained for; [id] is the manifest's word for it. */
 public enum class Objective(internal val id: String) {
     /** Sounds in few steps, as ARC post-training makes it. */
-    RF_DENOISER("rf_denoiser"),
+    RF_DENOISER(FEW_STEP_OBJECTIVE),
 
     /** A flow model before post-training: it needs many steps and guidance. */
-    RECTIFIED_FLOW("rectified_flow"),
+    RECTIFIED_FLOW(FLOW_OBJECTIVE),
 }
 
 /** A file of the bundle: a plain name in its folder, sha256 in hex, size in bytes. */

@@ -6,10 +6,7 @@ import kotlinx.serialization.json.JsonPrimitive
 
 // Reads manifest.json field by field; ManifestChecks.kt then checks that the parts agree.
 
-internal const val MANIFEST_NAME = "manifest.json"
-internal const val TOKENIZER_NAME = "tokenizer.json"
 internal const val SCHEMA_VERSION = 2
-private const val NOISE_ID = "philox4x32-10-boxmuller-1"
 
 private const val BYTE_ORDER_MARK = '\uFEFF'
 private val ARITHMETIC = listOf("int8", "fp16", "fp32")
@@ -101,9 +98,9 @@ private fun readNumber(field: ManifestField): NumberInput {
 
 private fun readTokenizer(field: ManifestField): TokenizerSpec {
     val fields = field.record(listOf("kind", "files", "max_length", "pad_id", "eos_id"))
-    fields["kind"].choice("t5-unigram")
+    fields["kind"].choice(TOKENIZER_KIND)
     val files = fields["files"].list(atLeast = 1).map(::readTokenizerFile)
-    if (files.none { it.file == TOKENIZER_NAME }) fields["files"].fail("has no $TOKENIZER_NAME")
+    if (files.none { it.file == TOKENIZER_FILE }) fields["files"].fail("has no $TOKENIZER_FILE")
     return TokenizerSpec(
         files = files,
         maxLength = fields["max_length"].integer(1, Bounds.TOKENS),
@@ -123,7 +120,7 @@ private fun readTokenizerFile(field: ManifestField): TokenizerFile {
 
 private fun readSchedule(field: ManifestField): Schedule {
     val fields = field.record(listOf("kind", "logsnr_start", "logsnr_end", "default_steps"))
-    fields["kind"].choice("logsnr-pingpong")
+    fields["kind"].choice(SCHEDULE_KIND)
     return Schedule(
         logsnrStart = fields["logsnr_start"].number(),
         logsnrEnd = fields["logsnr_end"].number(),

@@ -11,16 +11,14 @@ import kotlinx.serialization.json.JsonArray
 import kotlinx.serialization.json.JsonElement
 import kotlinx.serialization.json.JsonObject
 import kotlinx.serialization.json.JsonPrimitive
-import kotlinx.serialization.json.int
 import kotlinx.serialization.json.jsonArray
 import kotlinx.serialization.json.jsonObject
 import kotlinx.serialization.json.jsonPrimitive
 
 /** The bad manifests of `runtime/contract`, which Python and the native runner refuse as well. */
 class BadManifestsTest {
-    private val contract = File(System.getProperty("arcmobile.contract"))
-    private val bounds = json("bounds.json")
-    private val good = json("good_manifest.json")
+    private val bounds = contractJson("bounds.json")
+    private val good = contractJson("good_manifest.json")
     private val folder = Files.createTempDirectory("contract").toFile()
 
     init {
@@ -45,7 +43,7 @@ class BadManifestsTest {
 
     @Test
     fun `each bad manifest is refused in one line that names the field`() {
-        val files = contract.resolve("bad_manifests").listFiles().orEmpty().sorted()
+        val files = contractFile("bad_manifests").listFiles().orEmpty().sorted()
         assertEquals(true, files.size > 500)
         assertEquals(emptyList(), files.mapNotNull(::problem))
     }
@@ -130,10 +128,7 @@ class BadManifestsTest {
         }
     }
 
-    private fun json(name: String) =
-        Json.parseToJsonElement(contract.resolve(name).readText()).jsonObject
-
-    private fun bound(name: String) = bounds.getValue(name).jsonPrimitive.int
+    private fun bound(name: String) = bounds.int(name)
 
     private companion object {
         const val MARK = '\ue000' // stands for text that is written as it is

@@ -4,20 +4,52 @@ import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
+import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.int
+import kotlinx.serialization.json.jsonArray
+import kotlinx.serialization.json.jsonObject
+import kotlinx.serialization.json.jsonPrimitive
 
 class DecoderChainTest {
     @Test
     fun `windows are those of Python`() {
-        assertEquals(
-            listOf(Window(0, 8, 0, 6), Window(4, 12, 6, 10), Window(6, 14, 10, 14)),
-            planWindows(14, 8, 2),
-        )
-        assertEquals(
-            listOf(Window(0, 95, 0, 88), Window(81, 176, 88, 169), Window(161, 256, 169, 256)),
-            planWindows(256, 95, 7),
-        )
-        assertEquals(listOf(Window(0, 32, 0, 32)), planWindows(32, 32, 9))
-        assertEquals(List(5) { Window(it, it + 1, it, it + 1) }, planWindows(5, 1, 0))
+        for (case in vectors("windows.json", "windows")) {
+            val windows = planWindows(case.int("frames"), case.int("window"), case.int("context"))
+            assertEquals(
+                case.list("windows").map { row -> row.jsonArray.map { it.jsonPrimitive.int } },
+                windows.map { listOf(it.start, it.stop, it.keepStart, it.keepStop) },
+                "$case",
+            )
+        }
+        for (case in vectors("windows.json", "choices")) {
+            val window =
+                chooseWindow(case.int("frames"), case.ints("available"), case.int("context"))
+            assertEquals(case.int("window"), window, "$case")
+        }
+    }
+
+    @Test
+    fun `no more windows are computed than in Python`() {
+        for (case in vectors("windows.json", "chains")) {
+            val plans = plansOf(case)
+            val calls = IntArray(plans.size)
+            val frames = case.int("frames")
+            val latent = FloatTensor.of(FloatArray(frames), 1, 1, frames.toLong())
+            val chain = DecoderChain(
+                latent,
+                plans,
+                case.int("samples"),
+                run = { part, _ ->
+                    calls[plans.indexOf(part)]++
+                    val length = part.window * part.ratio
+                    FloatTensor.of(FloatArray(length), 1, 1, length.toLong())
+                },
+                done = {},
+            )
+            val samples = generateSequence { chain.next() }.sumOf { it.size }
+            assertEquals(case.int("samples"), samples, "$case")
+            assertEquals(case.ints("calls"), calls.toList(), "$case")
+        }
     }
 
     @Test
@@ -44,7 +76,7 @@ class DecoderChainTest {
     }
 
     @Test
-    fun `no window is computed beyond the samples that are wanted`() {
+    fun `the sound ends where it was asked to`() {
         val latent = latent(24)
         val whole = oneCall(latent)
         val plans = listOf(plan(0, 24, 9), plan(1, 96, 20))
@@ -52,8 +84,6 @@ class DecoderChainTest {
             val run = Run(latent, plans, samples)
             assertEquals(whole.take(2 * samples), run.sound)
             assertEquals(listOf("decoder_1", "decoder_2"), run.done)
-            val calls = plans.map { plan -> run.calls.count { it == plan.component } }
-            assertEquals(CALLS.getValue(samples), calls, "$samples samples")
         }
     }
 
@@ -128,11 +158,21 @@ class DecoderChainTest {
         return PartPlan("decoder_${index + 1}", entry, frames, window, context, ratio = 4)
     }
 
-    private companion object {
-        /** Calls of each part by samples wanted: count_calls of runtime/decode.py. */
-        val CALLS = mapOf(
-            1 to listOf(1, 1), 67 to listOf(1, 1), 68 to listOf(1, 1), 69 to listOf(2, 2),
-            383 to listOf(4, 7), 384 to listOf(4, 7),
-        )
+    /** The parts of a case of the vectors, with one channel everywhere. */
+    private fun plansOf(case: JsonObject): List<PartPlan> {
+        val parts = case.list("parts").map { it.jsonObject }
+        val windows = case.ints("windows")
+        val rates = parts.map { it.int("frames_per_latent") } + case.int("samples_per_frame")
+        return parts.mapIndexed { index, part ->
+            val tensor = TensorSpec("t", listOf(1, 1, windows[index].toLong()), FLOAT32)
+            PartPlan(
+                component = decoderPart(index),
+                entry = Entry("e", windows[index], listOf(tensor), listOf(tensor)),
+                frames = case.int("frames") * rates[index],
+                window = windows[index],
+                context = part.int("context_frames"),
+                ratio = rates[index + 1] / rates[index],
+            )
+        }
     }
 }

@@ -34,7 +34,7 @@ class MutationTest {
 
     @Test
     fun `spoilt tokenizers`() {
-        val mutations = JsonMutations(Json.parseToJsonElement(resource("tokenizer.json")))
+        val mutations = JsonMutations(Json.parseToJsonElement(vectorTokenizer()))
         each { random ->
             val text = mutations.next(random).decodeToString()
             val tokenizer = PromptTokenizer(text, maxLength = 64, padId = 0, eosId = 1)

@@ -6,25 +6,16 @@ import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
-import kotlinx.serialization.json.Json
-import kotlinx.serialization.json.int
-import kotlinx.serialization.json.jsonArray
-import kotlinx.serialization.json.jsonObject
-import kotlinx.serialization.json.jsonPrimitive
 
 class PromptTokenizerTest {
-    private val json = resource("tokenizer.json")
+    private val json = vectorTokenizer()
     private val tokenizer = tokenizer(json)
 
     @Test
     fun `ids are those of the Python library`() {
-        val cases = Json.parseToJsonElement(resource("tokenizer-ids.json")).jsonObject
-            .getValue("cases").jsonArray.map { it.jsonObject }
-        assertTrue(cases.size > 40)
-        for (case in cases) {
-            val prompt = case.getValue("prompt").jsonPrimitive.content
-            val ids = case.getValue("ids").jsonArray.map { it.jsonPrimitive.int }
-            assertEquals(ids, tokenizer.encode(prompt).toList(), "ids of \"$prompt\"")
+        for (case in vectors("tokenizer_ids.json")) {
+            val prompt = case.text("prompt")
+            assertEquals(case.ints("ids"), tokenizer.encode(prompt).toList(), "\"$prompt\"")
         }
     }
 
@@ -254,7 +245,3 @@ class PromptTokenizerTest {
         const val EOS = 1
     }
 }
-
-internal fun resource(name: String): String =
-    checkNotNull(PromptTokenizerTest::class.java.getResourceAsStream("/$name")) { name }
-        .use { it.readBytes().decodeToString() }

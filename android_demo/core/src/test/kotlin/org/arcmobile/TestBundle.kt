@@ -30,8 +30,7 @@ internal class TestBundle(val folder: File, backend: String = BACKEND) {
 
     private fun writeManifest(backend: String): JsonObject {
         folder.mkdirs()
-        val tokenizer = checkNotNull(javaClass.getResource("/tokenizer.json")).readBytes()
-        file("tokenizer.json").writeBytes(tokenizer)
+        file("tokenizer.json").writeText(vectorTokenizer())
         for (name in COMPONENTS) file("$name.bin").writeText("the program $name")
         return manifest(backend).also { replaceManifest(it.toString()) }
     }

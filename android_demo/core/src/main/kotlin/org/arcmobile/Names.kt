@@ -1,6 +1,17 @@
 package org.arcmobile
 
-// Names of components and tensors, as runtime/tensors.py has them.
+// Names in a manifest: those of runtime/contract/names.json, which says what each tensor holds.
+
+internal const val MANIFEST_FILE = "manifest.json"
+internal const val TOKENIZER_FILE = "tokenizer.json"
+internal const val TOKENIZER_KIND = "t5-unigram"
+internal const val SCHEDULE_KIND = "logsnr-pingpong"
+internal const val NOISE_ID = "philox4x32-10-boxmuller-1"
+
+/** The number input whose default is the length of the sound. */
+internal const val SECONDS_INPUT = "seconds_total"
+internal const val FEW_STEP_OBJECTIVE = "rf_denoiser"
+internal const val FLOW_OBJECTIVE = "rectified_flow"
 
 internal const val CONDITIONER = "conditioner"
 internal const val DIT = "dit"
