@@ -32,26 +32,6 @@ from arcmobile.runtime.whole_output import check_file
 
 DEFAULT_BUNDLE = Path("out/embedded-executorch-mobile")
 
-_EXAMPLES = """Turn prompts into sound files.
-
-The first sound, with the bundle of make export-android:
-
-    arcmobile generate "telephone ringing on the right" --seed 1
-
-Three variations, four seconds each, as FLAC in a folder:
-
-    arcmobile generate "rain on a tin roof" --bundle out/android --seconds 4 --batch 3
-    --format flac --out rain/
-
-Start from a recording (0.4: stay close to it, 0.9: follow the prompt):
-
-    arcmobile generate "church organ" --bundle out/android --init-audio hum.wav --noise-level 0.6
-
-Compare with the original network in PyTorch, with the same seed and so the same noise:
-
-    arcmobile generate "rain" --seed 1 --checkpoint DIR --out reference.wav
-"""
-
 
 def generate(
     prompt: Annotated[
@@ -149,6 +129,25 @@ def generate(
         bool, typer.Option("--compile", help="With --checkpoint: torch.compile the networks.")
     ] = False,
 ) -> None:
+    """Turn prompts into sound files.
+
+    The first sound, with the bundle of make export-android:
+
+        arcmobile generate "telephone ringing on the right" --seed 1
+
+    Three variations, four seconds each, as FLAC in a folder:
+
+        arcmobile generate "rain on a tin roof" --bundle out/android --seconds 4 --batch 3
+        --format flac --out rain/
+
+    Start from a recording (0.4: stay close to it, 0.9: follow the prompt):
+
+        arcmobile generate "organ" --bundle out/android --init-audio hum.wav --noise-level 0.6
+
+    Compare with the original network in PyTorch, with the same seed and so the same noise:
+
+        arcmobile generate "rain" --seed 1 --checkpoint DIR --out reference.wav
+    """
     base = GenerationRequest(
         prompt="",
         seconds=seconds,
@@ -197,9 +196,6 @@ def generate(
         plain_console().print(stats_table(records))
     if stats_json is not None:
         write_records(stats_json, records)
-
-
-generate.__doc__ = _EXAMPLES
 
 
 def _run(

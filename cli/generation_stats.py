@@ -94,6 +94,11 @@ def stats_table(records: list[dict[str, Any]]) -> Table:
 
 
 def write_records(path: Path, records: list[dict[str, Any]]) -> None:
+    """Write the figures of some sounds as a JSON list.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     write_whole_text(
         path, json.dumps(records, indent=2) + "\n", overwrite=True, option="--stats-json"
     )

@@ -46,20 +46,25 @@ class TorchGeneration:
 
     @property
     def graphs(self) -> bool:
+        """Whether the generation is replayed as a CUDA graph."""
         return self._generation.graphs
 
     @property
     def fallback(self) -> str:
+        """Why it is not; empty if it is."""
         return self._generation.fallback
 
     def draw_noise(self, seed: int) -> None:
+        """Fill the noise buffers from a seed."""
         self._generation.draw_noise(seed)
 
     def run(self, prompts: Sequence[str], seconds: float) -> Timing:
+        """Generate one sound per prompt and time the stages."""
         with self._precision():
             return self._generation.run(prompts, seconds)
 
     def results(self) -> tuple[Array, Array]:
+        """Return the first latent and sound, float32 ``(channels, frames or samples)``."""
         made = self._generation.latent[0], self._generation.audio[0]
         latent, audio = (tensor.float().cpu().numpy().copy() for tensor in made)
         return latent, audio
@@ -80,6 +85,7 @@ class TorchEngine:
             torch.backends.cudnn.benchmark = True
 
     def facts(self) -> EngineFacts:
+        """Describe the model, the device and the versions."""
         model = self._model
         return EngineFacts(
             model=model.name,
@@ -91,6 +97,7 @@ class TorchEngine:
         )
 
     def prepare(self, dtype: Dtype, *, compiled: bool) -> str:
+        """Put the networks on the device in ``dtype``; return the form of the decoder."""
         if self._networks is not None and self._networks.compiled:
             self._networks = None
             torch.compiler.reset()
@@ -105,14 +112,17 @@ class TorchEngine:
         return form
 
     def weights(self) -> Mapping[str, int]:
+        """Return bytes of weights by component."""
         return self._networks.bytes if self._networks is not None else {}
 
     def generation(self, steps: int, batch: int) -> TorchGeneration:
+        """Return a generation of ``batch`` sounds in ``steps`` steps."""
         assert self._networks is not None  # prepare() has run
         self._collect()
         return TorchGeneration(self._networks, steps, batch)
 
     def peak_bytes(self) -> int:
+        """Return the peak of device memory (on a CPU: resident memory) since the last call."""
         if self._model.device.type != "cuda":
             return memory.peak_bytes()
         most = torch.cuda.max_memory_allocated(self._model.device)
@@ -126,7 +136,7 @@ class TorchEngine:
 
 
 def measured_ceilings(device: torch.device) -> dict[str, float]:
-    """What a GPU does at best: bytes copied and operations of half-precision products, a second.
+    """Measure what a GPU does at best, per second: bytes copied, half-precision operations.
 
     Empty on a CPU.
     """

@@ -45,22 +45,24 @@ COMMANDS: dict[str, Entry] = {
         "Turn a checkpoint into a bundle for one engine.",
         "Make",
     ),
-    "generate": Entry("arcmobile.cli.generate:generate", "Prompt to sound with a bundle.", "Make"),
+    "generate": Entry("arcmobile.cli.generate:generate", "Turn a prompt into sound.", "Make"),
     "inspect": Entry(
         "arcmobile.cli.inspect:inspect_bundle",
-        "Say what a bundle holds; check its files.",
+        "Show what a bundle holds; check its files.",
         "Measure",
     ),
     "parity": Entry(
         "arcmobile.cli.parity:parity", "Compare the networks with reference arrays.", "Measure"
     ),
     "quant": Entry(
-        "arcmobile.cli.quant:quant_app", "What quantization costs, layer by layer.", "Measure"
+        "arcmobile.cli.quant:quant_app",
+        "Measure what quantization costs, layer by layer.",
+        "Measure",
     ),
     "bench": Entry("arcmobile.cli.bench:bench_app", "Measure speed, memory and size.", "Measure"),
     "evaluate": Entry(
         "arcmobile.cli.evaluate:evaluate",
-        "Judge models on captions they have never seen.",
+        "Judge models on captions that no training has seen.",
         "Measure",
     ),
     "posttrain": Entry(
@@ -78,11 +80,11 @@ COMMANDS: dict[str, Entry] = {
     ),
     "doctor": Entry(
         "arcmobile.cli.doctor:doctor",
-        "What this machine can do, and how to get the rest.",
+        "Show what this machine can do, and how to get the rest.",
         "Set up",
     ),
     "version": Entry(
-        "arcmobile.cli.main:version", "Versions of arcmobile and its engines.", "Set up"
+        "arcmobile.cli.main:version", "Print the versions of arcmobile and its engines.", "Set up"
     ),
 }
 
@@ -133,12 +135,14 @@ class LazyGroup(TyperGroup):
             self.add_command(TyperCommand(name, help=entry.help, rich_help_panel=entry.panel))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the command that the arguments name."""
         name, stub, rest = super().resolve_command(ctx, args)
         if name is None or ctx.resilient_parsing:
             return name, stub, rest
         return name, load_command(name), rest
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command; an error becomes one line and an exit code."""
         verbose = bool(ctx.params.get("verbose"))
         try:
             result = super().invoke(ctx)
@@ -173,7 +177,8 @@ class LazyGroup(TyperGroup):
 def load_command(name: str) -> Any:
     """Import the command `name` of :data:`COMMANDS`; a Typer sub-app becomes a group.
 
-    Raises ModuleNotFoundError where its extra is not installed.
+    Raises:
+        ModuleNotFoundError: its extra is not installed.
     """
     module_name, _, attribute = COMMANDS[name].target.partition(":")
     target = getattr(importlib.import_module(module_name), attribute)
@@ -196,7 +201,7 @@ def _say(line: str, verbose: bool) -> None:
 
 
 def version() -> None:
-    """Versions of arcmobile and its engines."""
+    """Print the versions of arcmobile and its engines."""
     for package in ("arcmobile", *_ENGINE_PACKAGES):
         _print_version(package)
 
@@ -237,14 +242,14 @@ def _arcmobile(
         ),
     ] = False,
 ) -> None:
-    """Text to sound on the phone: export, quantize, run and measure Stable Audio Open Small.
+    """Text to audio on the phone: export, quantize, run and measure Stable Audio Open Small.
 
     Start with [bold]arcmobile doctor[/bold], or [bold]make export-android[/bold] in a clone.
     """
     if verbose:
         logging.basicConfig(level=logging.INFO)
     else:
-        # The exporters announce their own deprecations by the dozen; none is for our user. Errors
+        # The exporters announce their own deprecations by the dozen; none concerns our user. Errors
         # still show. PyTorch reads its setting when it is imported, which has not happened yet.
         os.environ.setdefault("TORCH_LOGS", "-all")
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -252,7 +257,7 @@ def _arcmobile(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the `arcmobile` script; always ends in SystemExit."""
+    """Run the `arcmobile` script; always ends in SystemExit."""
     # Signals are handled until the very end: what is written whole has been, and shutting down
     # PyTorch takes a while.
     with stopped_by_signals():

@@ -12,7 +12,7 @@ _MODES = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
 
 
 def prepare_streams() -> None:
-    """Makes standard input, output and error fit to use; call it before anything is opened.
+    """Make standard input, output and error fit to use; call it before anything is opened.
 
     A closed one becomes the null device: otherwise the next file that is opened takes its number,
     and what is meant for the terminal goes into it. Characters that the encoding does not have are

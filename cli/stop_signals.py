@@ -1,4 +1,4 @@
-"""A command that is told to end (Ctrl-C, SIGTERM, SIGHUP) cleans up and ends, however often."""
+"""A command that is signalled to end (Ctrl-C, SIGTERM, SIGHUP) cleans up and ends, once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _GRACE_SECONDS: Final = 5.0  # for cleaning up; a signal after that ends the pro
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Raises :class:`KeyboardInterrupt` in the block when the first such signal comes.
+    """Raise :class:`KeyboardInterrupt` in the block when the first such signal arrives.
 
-    More of them do not disturb the cleaning up, but end the process if it takes too long. A signal
-    that is ignored stays so (``nohup``). Outside the main thread nothing changes.
+    Later ones do not disturb the clean-up, but end the process if it takes too long. A signal that
+    is ignored stays ignored (``nohup``). Outside the main thread nothing changes.
     """
     first: float | None = None
 
