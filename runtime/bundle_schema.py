@@ -248,7 +248,10 @@ class Tokenizer(_Record):
     """
 
     kind: Literal["t5-unigram"]
-    files: tuple[_TokenizerFile, ...] = Field(min_length=1)
+    files: tuple[_TokenizerFile, ...] = Field(
+        min_length=1,
+        json_schema_extra={"contains": {"properties": {"file": {"const": TOKENIZER_NAME}}}},
+    )
     max_length: int = Field(ge=1, le=bounds.TOKENS)
     pad_id: TokenId
     eos_id: TokenId

@@ -1,38 +1,11 @@
 """Noise that is the same on every runtime: Philox4x32-10 and Box-Muller, bit for bit.
 
-A seed must give the same sound in Python, C++ and Kotlin, so the generator is a specification of
-its own and uses nothing that differs between machines: integer arithmetic, and the IEEE-754
-operations ``+ - * / sqrt`` on float64, each rounded to nearest. No ``log``, ``sin`` or ``cos`` of
-a math library, and no fused multiply-add (compile C++ with ``-ffp-contract=off``). The vectors in
-``contract/vectors/noise.json`` check a re-implementation.
+A seed must give the same sound in Python, C++ and Kotlin, so the generator uses nothing that
+differs between machines: integer arithmetic, and the IEEE 754 operations ``+ - * / sqrt`` on
+float64, each rounded to nearest. It is specified in ``docs/bundle.md`` (Noise), and
+``contract/vectors/noise.json`` checks a re-implementation.
 
-Generator ``philox4x32-10-boxmuller-1``
----------------------------------------
-Element ``i`` (C order) of the noise tensor ``(seed, stream, item)`` is normal ``i % 4`` of block
-``i // 4``:
-
-1. **Counter** ``(block, 0, stream, item)``, **key** ``(seed & 0xFFFFFFFF, seed >> 32)``; all are
-   uint32. Streams: 0 is the initial noise, ``n >= 1`` the noise of sampler step ``n`` (the first
-   step is 1), 0xFFFFFFFF the noise of the VAE encoder. ``item`` is the index in a batch: 0 here.
-2. **Philox4x32-10** (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3.
-   SC 2011) gives four uint32 words ``w0 w1 w2 w3``. Words ``(w0, w1)`` give normals 0 and 1,
-   words ``(w2, w3)`` normals 2 and 3:
-3. **Box-Muller** of ``(a, b)``: with ``r = sqrt(-2 * ln((a + 1) / 2^32))`` and
-   ``angle = 2 pi b / 2^32`` the normals are ``r * cos(angle)`` and ``r * sin(angle)``, rounded
-   to float32 at the very end.
-4. **ln** of ``n / 2^32`` with the integer ``n = a + 1``: ``n = f * 2^e`` with ``0.5 <= f < 1``
-   (exact); if ``f < SQRT_HALF`` then ``f = f * 2`` and ``e = e - 1``. With
-   ``s = (f - 1) / (f + 1)``, ``z = s * s`` and ``p`` the Horner evaluation of ``LOG_TERMS`` in
-   ``z``: ``ln = (e - 32) * LN2 + (2 * s) * p``.
-5. **cos and sin**: the quadrant is ``q = ((b + 2^29) mod 2^32) >> 30`` and the rest
-   ``d = b - q * 2^30`` taken modulo 2^32 as a signed 32-bit integer, so ``|d| <= 2^29``.
-   ``x = d * TWO_PI_OVER_2_32``, ``z = x * x``; ``c`` is Horner of ``COS_TERMS`` in ``z`` and
-   ``s = x *`` Horner of ``SIN_TERMS`` in ``z``. ``(cos, sin)`` is ``(c, s)``, ``(-s, c)``,
-   ``(-c, -s)``, ``(s, -c)`` for quadrant 0, 1, 2, 3.
-
-Horner of ``(k0, k1, ..., kn)``: ``p = kn``, then ``p = p * z + k`` for ``k`` from ``k(n-1)`` down
-to ``k0``, each product and sum rounded. The coefficients are the quotients written below, each one
-rounded division of two exact numbers.
+Philox: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def numbers_of(node: object) -> Iterator[tuple[str, int]]:
             yield from numbers_of(value)
 
 
-@pytest.mark.parametrize("page", ["runtime/contract/README.md"])
+@pytest.mark.parametrize("page", ["docs/bundle.md", "runtime/contract/README.md"])
 def test_pages_name_files_that_are_there(page: str) -> None:
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text("utf-8")):
