@@ -78,6 +78,7 @@ COMMANDS: dict[str, Entry] = {
     "fetch": Entry(
         "arcmobile.cli.fetch:fetch", "Download the trained weights you have access to.", "Set up"
     ),
+    "card": Entry("arcmobile.cli.card:card", "Write the model card of a bundle.", "Publish"),
     "doctor": Entry(
         "arcmobile.cli.doctor:doctor",
         "Show what this machine can do, and how to get the rest.",
@@ -92,6 +93,7 @@ COMMANDS: dict[str, Entry] = {
 _EXTRA_OF = {
     "onnxruntime": "onnx",
     "ai_edge_litert": "litert",
+    "huggingface_hub": "hub",
     "jinja2": "bench",
     "pytest": "dev",
     "scipy": "posttrain",

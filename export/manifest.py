@@ -80,14 +80,17 @@ def folder_tokenizer(folder: CheckpointFolder) -> PromptTokenizer:
 
 
 def license_notice(folder: CheckpointFolder) -> str:
-    """The first line of the checkpoint's license file, or what is known without one."""
+    """The first two lines of the checkpoint's license file, or what is known without one.
+
+    They hold its title: "Creative Commons Legal Code" alone does not say which license it is.
+    """
     for name in _LICENSE_FILES:
         path = folder.path / name
         if path.is_file():
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            first = next((line.strip(" #\t") for line in lines if line.strip(" #\t")), "")
-            if first:
-                return first
+            title = [text for line in lines if (text := line.strip(" #\t"))][:2]
+            if title:
+                return ", ".join(title)
     return _LICENSE_UNKNOWN
 
 
