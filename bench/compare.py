@@ -77,6 +77,7 @@ def unlike(a: BenchResult, b: BenchResult) -> tuple[str, ...]:
         "seconds": (a.request.seconds, b.request.seconds),
         "frames": (a.request.frames, b.request.frames),
         "steps": (a.request.steps, b.request.steps),
+        "batch": (a.request.batch, b.request.batch),
         "seed": (a.request.seed, b.request.seed),
         "target": (a.environment.target, b.environment.target),
         "CPU": (a.environment.cpu, b.environment.cpu),

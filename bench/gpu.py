@@ -1,8 +1,8 @@
 """Latency on a GPU: which cells are measured, in which order, within a budget of seconds.
 
-A cell is one way of computing (dtype, compiled or not) at one batch and number of steps. The cell
-of the headline comes first (batch 1, 8 steps, float16), then what may better it, then the rest. All
-that is known is written after every cell, so that a run that is cut off keeps what it has.
+A cell is one way of computing (dtype, compiled or not) at one batch size and number of steps. The
+cell of the headline comes first (batch 1, 8 steps, float16), then what may beat it, then the rest.
+All results are written after every cell, so that a run that is cut off keeps what it has.
 
 The engine is handed in (:class:`Engine`): nothing here imports PyTorch.
 """
@@ -21,21 +21,20 @@ from typing import Final, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from arcmobile.bench.records import Count, Quantity
+from arcmobile.bench.labels import STAGES, counted
 from arcmobile.bench.result import (
     BenchResult,
     BundleFacts,
     Environment,
     Figure,
     Measurement,
-    Record,
     RequestFacts,
     RunnerFacts,
     StageFigures,
+    write_results,
 )
 from arcmobile.runtime.errors import ArcMobileError
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
-from arcmobile.runtime.whole_output import write_whole_text
 
 RESULT, CELLS = "latency.json", "latency-cells.json"
 GOAL_SECONDS, FLOOR_SECONDS = 0.040, 0.075
@@ -122,41 +121,25 @@ class Way:
         return f"{self.dtype}{', compiled' if self.compiled else ''}, batch {self.batch}"
 
 
-class Cell(Record):
-    """One cell; seconds and bytes. SNR in dB against float32 of the same model, prompt and noise.
+@dataclass(frozen=True)
+class GpuRun:
+    """What a run measured, in order, and a line for each way it left out."""
 
-    ``form`` is the decoder's, ``prepared`` what building, compiling and capturing took.
-    """
-
-    dtype: Dtype
-    compiled: bool
-    graphs: bool
-    form: str
-    batch: int
-    steps: int
-    warmups: Count
-    total: Figure
-    stages: dict[str, Figure]
-    latent_snr_db: float | None
-    audio_snr_db: float | None
-    peak_bytes: Count
-    weight_bytes: dict[str, int]
-    prepared: Quantity
-    notes: tuple[str, ...] = ()
-
-
-class GpuCells(Record):
-    """All cells of a run, and what was left out and why."""
-
-    version: Literal[1] = 1
-    created: str
-    arcmobile: str
-    model: str
-    card: str
-    versions: dict[str, str]
-    ceilings: dict[str, float]
-    cells: tuple[Cell, ...]
+    results: tuple[BenchResult, ...]
     left_out: tuple[str, ...]
+
+    @property
+    def fastest(self) -> BenchResult | None:
+        """The fastest result for a single prompt in as many steps as the headline has."""
+        steps = {result.request.steps for result in self.results}
+        headline = _HEADLINE_STEPS if _HEADLINE_STEPS in steps else max(steps, default=0)
+        batch = min((result.request.batch for result in self.results), default=1)
+        found = [
+            result
+            for result in self.results
+            if (result.request.steps, result.request.batch) == (headline, batch)
+        ]
+        return min(found, key=lambda one: one.measurements[0].total.median, default=None)
 
 
 @dataclass(frozen=True)
@@ -194,15 +177,15 @@ def measure_gpu(
     *,
     report: Callable[[str], None] = lambda line: None,
     ceilings: Callable[[], dict[str, float]] = dict,
-) -> GpuCells:
-    """Measures cell by cell until the budget is spent; writes :data:`CELLS` and :data:`RESULT`.
+) -> GpuRun:
+    """Measure cell by cell until the budget is spent; write :data:`CELLS` and :data:`RESULT`.
 
     Args:
         engine: whose generations are timed.
         protocol: what is measured.
-        out: folder of the two files.
-        report: hears a line for every cell, and for every way that is left out.
-        ceilings: measures what the device can do at best, once.
+        out: folder of the two files: all results, and the fastest one.
+        report: called with a line for every cell, and for every way that is left out.
+        ceilings: measures the peak rates of the device, once; see :class:`Environment`.
 
     Raises:
         OutputError: ``out`` cannot be written.
@@ -212,8 +195,7 @@ def measure_gpu(
     run.attempt("float32 reference", run.reference)
     for way in protocol.ways():
         run.attempt(way.name, partial(run.measure, way))
-    run.write()
-    return run.cells()
+    return run.outcome()
 
 
 class _Run:
@@ -233,7 +215,7 @@ class _Run:
         self.created = datetime.now(UTC).isoformat(timespec="seconds")
         self.ceilings: dict[str, float] = {}
         self.exact: dict[int, tuple[Array, Array]] = {}
-        self.found: list[Cell] = []
+        self.found: list[BenchResult] = []
         self.left_out: list[str] = []
         self.slowest_way = 0.0
         self.compiling = _COMPILING if self.facts.environment.target == "cuda" else 0.0
@@ -257,7 +239,6 @@ class _Run:
     def leave_out(self, line: str) -> None:
         self.left_out.append(line)
         self.report(line)
-        self.write()
 
     def reference(self) -> None:
         """Latents and sounds of the float32 model, one prompt, by number of steps."""
@@ -286,9 +267,18 @@ class _Run:
         if not way.compiled:
             self.slowest_way = max(self.slowest_way, time.monotonic() - begin)
 
-    def cell(self, way: Way, steps: int, form: str, begin: float) -> Cell:
+    def outcome(self) -> GpuRun:
+        return GpuRun(tuple(self.found), tuple(self.left_out))
+
+    def write(self) -> None:
+        write_results(self.out / CELLS, self.found, overwrite=True)
+        if fastest := self.outcome().fastest:
+            fastest.write(self.out / RESULT, overwrite=True)
+
+    def cell(self, way: Way, steps: int, form: str, begin: float) -> BenchResult:
+        """Warm up, time the repeats, and compare the last sound with the float32 reference."""
         protocol = self.protocol
-        self.engine.peak_bytes()
+        self.engine.peak_bytes()  # starts anew
         generation = self.engine.generation(steps, way.batch)
         generation.draw_noise(protocol.seed)
         prompts = [protocol.prompt] * way.batch
@@ -301,115 +291,74 @@ class _Run:
             timings.append(generation.run(prompts, self.facts.seconds))
             if len(timings) >= _FEWEST_REPEATS and time.monotonic() - first > share:
                 break
-        exact, made = self.exact.get(steps), generation.results()
-        return Cell(
-            dtype=way.dtype,
-            compiled=way.compiled,
-            graphs=generation.graphs,
-            form=form,
-            batch=way.batch,
-            steps=steps,
-            warmups=_WARM_UPS,
-            total=Figure(values=tuple(one.total for one in timings)),
-            stages={
-                name: Figure(values=tuple(one.stages[name] for one in timings))
-                for name in timings[0].stages
-            },
-            latent_snr_db=None if exact is None else snr_db(made[0], exact[0]),
-            audio_snr_db=None if exact is None else snr_db(made[1], exact[1]),
-            peak_bytes=self.engine.peak_bytes(),
-            weight_bytes=dict(self.engine.weights()),
-            prepared=prepared,
-            notes=(generation.fallback,) if generation.fallback else (),
-        )
-
-    def cells(self) -> GpuCells:
-        return GpuCells(
-            created=self.created,
-            arcmobile=metadata.version("arcmobile"),
-            model=self.facts.model,
-            card=self.facts.environment.device,
-            versions=dict(self.facts.versions),
-            ceilings=self.ceilings,
-            cells=tuple(self.found),
-            left_out=tuple(self.left_out),
-        )
-
-    def write(self) -> None:
-        write_whole_text(
-            self.out / CELLS, self.cells().model_dump_json(indent=1) + "\n", overwrite=True
-        )
-        if best := self.best():
-            self.result(best).write(self.out / RESULT, overwrite=True)
-
-    def best(self) -> Cell | None:
-        """The soonest cell of one prompt in as many steps as the headline has."""
-        steps = max(self.protocol.steps)
-        if _HEADLINE_STEPS in self.protocol.steps:
-            steps = _HEADLINE_STEPS
-        batch = min(self.protocol.batches)
-        found = [cell for cell in self.found if (cell.steps, cell.batch) == (steps, batch)]
-        return min(found, key=lambda cell: cell.total.median, default=None)
-
-    def result(self, cell: Cell) -> BenchResult:
-        """One cell as a result that `bench report` and `bench compare` read."""
-        facts, protocol = self.facts, self.protocol
-        resident = Figure(values=(0.0,))
-        ratios = {DIT: cell.latent_snr_db, DECODER: cell.audio_snr_db}
-        ways = (cell.dtype, "compiled" * cell.compiled, "CUDA graphs" * cell.graphs)
-        names = (CONDITIONER, DIT, DECODER)
+        measurement = self.measurement(way, steps, timings, prepared)
+        notes = ("networks are on the device before the first run", f"decoder: {form}")
+        fallback = (generation.fallback,) if generation.fallback else ()
         return BenchResult(
             created=self.created,
             arcmobile=metadata.version("arcmobile"),
-            runner=RunnerFacts(kind="torch", versions=dict(facts.versions)),
-            bundle=BundleFacts(
-                name=facts.model,
-                model_id=facts.model,
-                recipe=", ".join(filter(None, ways)),
-                backend="torch",
-                bytes=sum(cell.weight_bytes.values()),
-                digest=facts.digest,
-                component_bytes=cell.weight_bytes,
-                precision={
-                    name: {name: "tf32" if name == CONDITIONER else cell.dtype} for name in names
-                },
-                snr_db={name: ratio for name, ratio in ratios.items() if ratio is not None},
-            ),
+            runner=RunnerFacts(kind="torch", versions=dict(self.facts.versions)),
+            bundle=self.bundle(way, steps, generation),
             request=RequestFacts(
                 prompt=protocol.prompt,
-                seconds=facts.seconds,
-                steps=cell.steps,
+                seconds=self.facts.seconds,
+                steps=steps,
                 seed=protocol.seed,
-                frames=facts.frames,
+                frames=self.facts.frames,
+                batch=way.batch,
             ),
-            environment=facts.environment,
-            measurements=(
-                Measurement(
-                    threads=1,
-                    warmups=cell.warmups,
-                    repeats=len(cell.total.values),
-                    stages={
-                        name: StageFigures(
-                            load=resident,
-                            compute=figure,
-                            call=_per_call(figure, cell.steps if name == DIT else 1),
-                            calls=cell.steps if name == DIT else 1,
-                        )
-                        for name, figure in cell.stages.items()
-                    },
-                    total=cell.total,
-                    compute=cell.total,
-                    first_audio=cell.total,
-                    load_warm=Figure(values=(cell.prepared,)),
-                    peak_bytes=Figure(values=(cell.peak_bytes,)),
-                    audio_seconds=facts.seconds * cell.batch,
-                    notes=(
-                        "networks are on the device before the first run",
-                        f"decoder: {cell.form}",
-                        *cell.notes,
-                    ),
-                ),
-            ),
+            environment=self.facts.environment.model_copy(update={"ceilings": self.ceilings}),
+            measurements=(measurement.model_copy(update={"notes": (*notes, *fallback)}),),
+        )
+
+    def measurement(
+        self, way: Way, steps: int, timings: Sequence[Timing], prepared: float
+    ) -> Measurement:
+        """The figures of one cell; ``prepared``: seconds of building, compiling, capturing."""
+        total = Figure(values=tuple(one.total for one in timings))
+        stages = {}
+        for name in timings[0].stages:
+            seconds = tuple(one.stages[name] for one in timings)
+            calls = steps if name == DIT else 1
+            stages[name] = StageFigures(
+                load=Figure(values=(0.0,)),
+                compute=Figure(values=seconds),
+                call=Figure(values=tuple(value / calls for value in seconds)),
+                calls=calls,
+            )
+        return Measurement(
+            threads=1,
+            warmups=_WARM_UPS,
+            repeats=len(timings),
+            stages=stages,
+            total=total,
+            compute=total,
+            first_audio=total,
+            load_warm=Figure(values=(prepared,)),
+            peak_bytes=Figure(values=(self.engine.peak_bytes(),)),
+            audio_seconds=self.facts.seconds * way.batch,
+        )
+
+    def bundle(self, way: Way, steps: int, generation: Generation) -> BundleFacts:
+        """The networks as they ran, and the SNR of latent and audio against float32."""
+        weights = dict(self.engine.weights())
+        form = (way.dtype, "compiled" * way.compiled, "CUDA graphs" * generation.graphs)
+        ratios: dict[str, float | None] = {}
+        if exact := self.exact.get(steps):
+            pairs = zip((DIT, DECODER), generation.results(), exact, strict=True)
+            ratios = {name: snr_db(made, reference) for name, made, reference in pairs}
+        return BundleFacts(
+            name=self.facts.model,
+            model_id=self.facts.model,
+            recipe=", ".join(filter(None, form)),
+            backend="torch",
+            bytes=sum(weights.values()),
+            digest=self.facts.digest,
+            component_bytes=weights,
+            precision={
+                name: {name: "tf32" if name == CONDITIONER else way.dtype} for name in STAGES
+            },
+            snr_db={name: ratio for name, ratio in ratios.items() if ratio is not None},
         )
 
 
@@ -422,19 +371,16 @@ def snr_db(made: Array, exact: Array) -> float | None:
     return round(10 * float(np.log10(signal / noise)), 2)
 
 
-def _per_call(figure: Figure, calls: int) -> Figure:
-    return Figure(values=tuple(value / calls for value in figure.values))
-
-
-def _line(cell: Cell) -> str:
-    """One cell for people: ways, median and spread, stages, memory, accuracy."""
-    total = cell.total
-    ways = (cell.dtype, "compiled" * cell.compiled, "graphs" * cell.graphs)
-    stages = ", ".join(f"{name} {1e3 * one.median:.2f}" for name, one in cell.stages.items())
-    ratio = "-" if cell.audio_snr_db is None else f"{cell.audio_snr_db:.1f}"
+def _line(result: BenchResult) -> str:
+    """One cell for people: its way, median and spread, stages, memory, accuracy."""
+    (one,) = result.measurements
+    total = one.total
+    stages = ", ".join(f"{name} {1e3 * s.compute.median:.2f}" for name, s in one.stages.items())
+    ratio = result.bundle.snr_db.get(DECODER)
     return (
-        f"{', '.join(filter(None, ways))}, batch {cell.batch}, {cell.steps} steps: "
-        f"{1e3 * total.median:.1f} ms ({1e3 * total.minimum:.1f} .. {1e3 * total.maximum:.1f}, "
-        f"{len(total.values)} runs); ms {stages}; {cell.peak_bytes / 1e9:.2f} GB; SNR {ratio} dB"
-        f"{'; ' + '; '.join(cell.notes) if cell.notes else ''}"
+        f"{result.bundle.recipe}, batch {result.request.batch}, "
+        f"{counted(result.request.steps, 'step')}: {1e3 * total.median:.1f} ms "
+        f"({1e3 * total.minimum:.1f} .. {1e3 * total.maximum:.1f}, {counted(one.repeats, 'run')}); "
+        f"ms {stages}; {one.peak_bytes.median / 1e9:.2f} GB; "
+        f"SNR {'-' if ratio is None else f'{ratio:.1f}'} dB; {'; '.join(one.notes[1:])}"
     )

@@ -27,26 +27,36 @@ T = TypeVar("T")
 
 
 def read_record(path: Path, adapter: TypeAdapter[T], *, what: str, way_out: str) -> T:
-    """The record in a JSON file.
+    """Read the record in a JSON file.
 
     Args:
+        path: the file.
+        adapter: the type of the record.
         what: what the file should be, e.g. ``a result of `arcmobile bench run```.
         way_out: what to do about a file that is something else.
 
     Raises:
-        InputError: it cannot be read, is no JSON, or a field is missing or wrong.
+        InputError: the file cannot be read, is not JSON, or a field is missing or wrong.
+    """
+    try:
+        return parse_record(read_bounded(path, what=what), adapter)
+    except ValueError as error:
+        raise InputError(f"{path}: not {what} ({error}); {way_out}") from error
+
+
+def read_bounded(path: Path, *, what: str) -> bytes:
+    """Read a file, up to one byte over :data:`MOST_BYTES`.
+
+    Raises:
+        InputError: it cannot be read; the message says ``what`` to name instead.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a file; name {what}")
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            return file.read(MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    try:
-        return parse_record(data, adapter)
-    except ValueError as error:
-        raise InputError(f"{path}: not {what} ({error}); {way_out}") from error
 
 
 def parse_record(data: bytes | str, adapter: TypeAdapter[T], *, strict: bool | None = None) -> T:

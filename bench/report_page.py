@@ -339,6 +339,7 @@ def _environment(result: BenchResult) -> tuple[tuple[str, str], ...]:
         ("memory", size(place.memory_bytes) if place.memory_bytes else ""),
         ("system", place.system),
         ("governor", place.governor or ""),
+        ("peak rates", "; ".join(f"{name}: {rate:.0f}" for name, rate in place.ceilings.items())),
     ]
     if best := result.best:
         state = best.conditions

@@ -7,9 +7,10 @@ the spread or test for a drift; medians and percentiles are derived, never store
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -19,8 +20,10 @@ from arcmobile.bench.records import (
     Duration,
     Positive,
     Quantity,
-    read_record,
+    parse_record,
+    read_bounded,
 )
+from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.whole_output import write_whole_text
 
 RESULT_VERSION: Final = 1
@@ -117,7 +120,11 @@ class Measurement(Record):
 
 
 class Environment(Record):
-    """What it ran on. ``features`` are the ISA extensions as Linux names them (``asimddp``)."""
+    """What it ran on.
+
+    ``features`` are the ISA extensions as Linux names them (``asimddp``); ``ceilings``, by name
+    with unit, the peak rates that were measured on it.
+    """
 
     target: str  # host, qemu, ssh, adb
     device: str  # a name for people: model of phone or board, CPU model under emulation
@@ -129,6 +136,7 @@ class Environment(Record):
     system: str = ""
     governor: str | None = None
     emulated: bool = False
+    ceilings: dict[str, Quantity] = {}
 
 
 class ProcessFigures(Record):
@@ -165,13 +173,14 @@ class BundleFacts(Record):
 
 
 class RequestFacts(Record):
-    """The sound that was asked for."""
+    """The sound to generate, ``batch`` times at once; ``frames`` of latent hold its ``seconds``."""
 
     prompt: str
     seconds: Duration
     steps: Positive
     seed: int = Field(ge=0, lt=1 << 64)
     frames: Positive
+    batch: Positive = 1
 
 
 class StageInstructions(Record):
@@ -232,20 +241,55 @@ class BenchResult(Record):
         return ranked[0] if ranked else None
 
     def write(self, path: Path, *, overwrite: bool = False) -> None:
-        """Writes the file whole or not at all; :class:`OutputError`, also where it is there."""
+        """Write the file whole or not at all.
+
+        Raises:
+            OutputError: the file cannot be written, or exists and may not be replaced.
+        """
         text = self.model_dump_json(indent=1) + "\n"
         write_whole_text(path, text, overwrite=overwrite, option="--out")
 
     @classmethod
     def read(cls, path: Path) -> BenchResult:
-        """The result in a file.
+        """Read a file of one result.
 
         Raises:
-            InputError: no such file, no JSON, another version, or a field is missing or wrong.
+            InputError: the file cannot be read, is not JSON, holds several results or another
+                version, or a field is missing or wrong.
         """
-        return read_record(
-            path,
-            TypeAdapter(cls),
-            what="a result of `arcmobile bench run`",
-            way_out="measure again",
-        )
+        results = read_results(path)
+        if len(results) != 1:
+            raise InputError(f"{path}: holds {len(results)} results; give a file of one")
+        return results[0]
+
+
+_ONE: Final = TypeAdapter(BenchResult)
+_SEVERAL: Final[TypeAdapter[tuple[BenchResult, ...]]] = TypeAdapter(
+    Annotated[tuple[BenchResult, ...], Field(min_length=1)]
+)
+_WHAT: Final = "a result of `arcmobile bench`"
+
+
+def read_results(path: Path) -> tuple[BenchResult, ...]:
+    """Read a file of one result, or of a list of them.
+
+    Raises:
+        InputError: as of :meth:`BenchResult.read`.
+    """
+    data = read_bounded(path, what=_WHAT)
+    try:
+        if data.lstrip()[:1] == b"[":
+            return parse_record(data, _SEVERAL)
+        return (parse_record(data, _ONE),)
+    except ValueError as error:
+        raise InputError(f"{path}: not {_WHAT} ({error}); measure again") from error
+
+
+def write_results(path: Path, results: Sequence[BenchResult], *, overwrite: bool = False) -> None:
+    """Write a file of several results whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written, or exists and may not be replaced.
+    """
+    text = _SEVERAL.dump_json(tuple(results), indent=1).decode() + "\n"
+    write_whole_text(path, text, overwrite=overwrite, option="--out")

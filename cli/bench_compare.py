@@ -1,4 +1,4 @@
-"""`arcmobile bench compare`: did it get slower? For people, and for CI by the exit code."""
+"""`arcmobile bench compare`: whether it got slower, for people and, by exit code, for CI."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ _STYLES = {"slower": "red", "larger": "red", "faster": "green", "smaller": "gree
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="Result file to compare with: the old one.")],
-    b: Annotated[Path, typer.Argument(help="Result file to judge: the new one.")],
+    a: Annotated[Path, typer.Argument(help="The earlier result file, the reference.")],
+    b: Annotated[Path, typer.Argument(help="The later result file.")],
     threshold: Annotated[
         str, typer.Option(help="Growth that counts as a regression, e.g. 5% or 0.05.")
     ] = "5%",
     allow_unlike: Annotated[
-        bool, typer.Option("--allow-unlike", help="Compare runs of different things anyway.")
+        bool,
+        typer.Option("--allow-unlike", help="Compare runs that are not alike."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Compare two results of `bench run`: ratios B/A with their noise, and a verdict for each.
+    """Compare two results: ratios B/A with 95 % bounds, and a verdict for each figure.
 
-    Ends with 0 if nothing got worse, 1 if something did beyond the threshold and beyond the noise,
-    2 if the files cannot be compared (another request, target, CPU, runner or model). The noise
-    is that within each file: on a busy machine, measure both in turn and more than once.
+    Exits with 0 if nothing got worse, 1 if something did by more than threshold and noise, 2 if the
+    files cannot be compared (another request, target, CPU, runner or model). The noise is that
+    within each file: on a busy machine, measure A and B alternately and more than once.
 
     Example:  arcmobile bench compare before.json after.json --threshold 5%
     """
@@ -97,7 +98,7 @@ def _print(comparison: Comparison) -> None:
         table.add_row(*_cells(row))
     console.print(table)
     if any(not row.decides for row in comparison.rows):
-        console.print("(in brackets: shown, but decides nothing)", style="dim")
+        console.print("(in brackets: does not count as a regression)", style="dim")
     for note in comparison.notes:
         console.print(f"note: {note}")
     worse = comparison.regressions

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from arcmobile.cli.bench_options import Overwrite, Preset, Threads
 from arcmobile.cli.consoles import plain_console
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from arcmobile.bench.result import BenchResult
 
 _PASTED_WIDTH = 200  # tables of Markdown are for pasting: their rows must not be folded
-
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
-Preset = Annotated[str, typer.Option(help="Size of the random checkpoint: sao-small or tiny.")]
 
 
 def fullsize(
@@ -61,9 +59,7 @@ def baseline(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for bundles and results; needs 8 GB.")
     ] = Path("out/baseline"),
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads. Default: all CPUs.", show_default=False)
-    ] = None,
+    threads: Threads = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 5,
     preset: Preset = "sao-small",
     overwrite: Overwrite = False,

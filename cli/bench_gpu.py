@@ -9,44 +9,48 @@ from typing import Annotated
 
 import typer
 
-_HELP = """Time prompt to samples on a GPU, and what each stage of it takes.
+from arcmobile.cli.bench_options import Overwrite, Preset, parse_counts
 
-Runs a random model of the full size (or a checkpoint) in float16 and bfloat16, as CUDA graphs,
-with and without torch.compile, in batches of 1 and 8 and in 8, 4 and 1 steps: medians of 50 runs,
-peak memory, and the SNR against float32. Networks are on the GPU before the first run.
-
-    arcmobile bench gpu --out out/gpu
-    arcmobile bench report out/gpu/latency.json --out report.html
-
-OUT gets latency.json, the soonest of one prompt in 8 steps as a result for `bench report`, and
-latency-cells.json with everything. Both are written after every cell: what is most wanted comes
-first, and what does not fit into --seconds is left out and named.
-"""
+_MOST = 64  # steps of a sound, prompts of a batch
 
 
 def gpu(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path(
-        "out/gpu"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for results.")] = Path("out/gpu"),
     checkpoint: Annotated[
         Path | None, typer.Option(help="Checkpoint folder. Default: a random model.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="Size of the random model.")] = "sao-small",
+    preset: Preset = "sao-small",
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
-    seconds: Annotated[float, typer.Option(min=1, help="Time for all of it.")] = 120.0,
-    repeats: Annotated[int, typer.Option(min=5, help="Runs of each cell, after 5 others.")] = 50,
-    steps: Annotated[str, typer.Option(help="Numbers of steps.")] = "8,4,1",
-    batches: Annotated[str, typer.Option(help="Prompts at a time.")] = "1,8",
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Budget for the whole benchmark, in seconds.")
+    ] = 120.0,
+    repeats: Annotated[
+        int, typer.Option(min=5, help="Runs of each combination, after 5 to warm up.")
+    ] = 50,
+    steps: Annotated[str, typer.Option(help="Numbers of sampler steps.")] = "8,4,1",
+    batches: Annotated[str, typer.Option(help="Batch sizes.")] = "1,8",
     compiling: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Also through torch.compile.")
+        bool, typer.Option("--compile/--no-compile", help="Also measure torch.compile.")
     ] = True,
-    prompt: Annotated[str, typer.Option(help="What is generated.")] = "a fast drum loop, 120 BPM",
+    prompt: Annotated[str, typer.Option(help="Prompt.")] = "a fast drum loop, 120 BPM",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and noise.")] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results that are there.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    begin = time.monotonic()  # importing PyTorch is part of the time
+    """Time a generation on a GPU, stage by stage, from prompt to samples.
+
+    Runs a random model of the full size (or a checkpoint) in float16 and bfloat16, as CUDA graphs,
+    with and without torch.compile, in batches of 1 and 8 and in 8, 4 and 1 steps: medians of 50
+    runs, peak memory, and the SNR against float32. The networks are on the GPU before the first
+    run.
+
+        arcmobile bench gpu --out out/gpu
+        arcmobile bench report out/gpu/latency.json --out report.html
+
+    Writes two files of results: latency.json with the fastest for one prompt in 8 steps, and
+    latency-cells.json with all. Both are written after every combination; the most important come
+    first, and what does not fit into --seconds is left out and named.
+    """
+    begin = time.monotonic()  # importing PyTorch is part of the budget
     from arcmobile.bench.gpu import (
         CELLS,
         FLOOR_SECONDS,
@@ -67,8 +71,8 @@ def gpu(
         seed=seed,
         seconds=seconds,
         repeats=repeats,
-        steps=_counts("--steps", steps, most=64),
-        batches=_counts("--batches", batches, most=64),
+        steps=parse_counts("--steps", steps, most=_MOST),
+        batches=parse_counts("--batches", batches, most=_MOST),
         compiling=compiling,
     )
     if target.type == "cpu":  # where half precision is emulated, number by number
@@ -77,31 +81,18 @@ def gpu(
         model = checkpoint_model(checkpoint, target)
     else:
         model = random_model(preset, seed, target)
-    measured = measure_gpu(
+    run = measure_gpu(
         TorchEngine(model),
         replace(protocol, seconds=max(1.0, seconds - (time.monotonic() - begin))),
         out,
         report=lambda line: typer.echo(line, err=True),
         ceilings=lambda: measured_ceilings(target),
     )
-    if not measured.cells:
+    if not run.results:
         typer.echo("nothing could be measured", err=True)
         raise typer.Exit(1)
+    card = run.results[0].environment.device
     typer.echo(
-        f"{out / RESULT}  ({len(measured.cells)} cells on {measured.card}; "
+        f"{out / RESULT}  ({len(run.results)} combinations on {card}; "
         f"goal on an H100: {1e3 * GOAL_SECONDS:.0f} ms, at most {1e3 * FLOOR_SECONDS:.0f} ms)"
     )
-
-
-gpu.__doc__ = _HELP
-
-
-def _counts(option: str, text: str, *, most: int) -> tuple[int, ...]:
-    """Whole numbers of 1 to ``most``, each once; raises InputError."""
-    from arcmobile.runtime.errors import InputError
-
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    counts = [int(word) for word in words if word.isascii() and word.isdigit() and len(word) < 4]
-    if len(counts) != len(words) or not counts or not all(1 <= count <= most for count in counts):
-        raise InputError(f"{option} {text}: give numbers of 1 to {most}, as in 8,4,1")
-    return tuple(dict.fromkeys(counts))

@@ -10,6 +10,16 @@ from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
+from arcmobile.cli.bench_options import (
+    BundleFolder,
+    Native,
+    Overwrite,
+    Prompt,
+    Seconds,
+    Seed,
+    Steps,
+    Timeout,
+)
 from arcmobile.cli.consoles import plain_console
 
 if TYPE_CHECKING:
@@ -19,62 +29,48 @@ if TYPE_CHECKING:
     from arcmobile.runtime.request import GenerationRequest, Plan
 
 _SHORTEST_BAR = 4
-_HELP = """Count the instructions that a bundle executes on emulated Arm cores, by class and stage.
-
-Shows which int8 kernels are really used: SMMLA (i8mm), SDOT (dot product), SMOPA (SME) or none.
-Counts repeat, unlike times, so recipes can be compared on any machine. Needs no Arm device, but
-[bold]make native-arm64[/]. QEMU counts some 100 million instructions a second.
-
-Three kinds of core, one sampler step:
-
-    arcmobile bench instructions --bundle out/android --cpu max --cpu neoverse-n1
-    --cpu cortex-a53 --steps 1
-
-One core, counted twice to see that the counts repeat:
-
-    arcmobile bench instructions --bundle out/android --cpu max,sme=off --repeat 2
-"""
 
 
 def instructions(
-    bundle: Annotated[
-        Path, typer.Option("--bundle", "-b", help="Folder of a bundle for executorch.")
-    ],
+    bundle: BundleFolder,
     cpu: Annotated[
         list[str] | None,
         typer.Option(
-            help="CPU model of QEMU, with features after commas; repeat it for several. "
+            help="CPU model of QEMU, with features after commas; repeat the option for several. "
             "Default: max,sme=off.",
             show_default=False,
         ),
     ] = None,
-    prompt: Annotated[
-        str | None, typer.Option(help="What to hear. Default: the benchmark's own.")
-    ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(help="Length. Default: the longest the bundle makes.", show_default=False),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Sampler steps, 1 to 64. Default: the bundle's (8).", show_default=False),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same counts.")] = 1,
+    prompt: Prompt = None,
+    seconds: Seconds = None,
+    steps: Steps = None,
+    seed: Seed = 1,
     repeat: Annotated[
-        int, typer.Option(min=1, help="Count so many times; exit 1 if counts differ by 0.1 %.")
+        int, typer.Option(min=1, help="Counts per CPU; exits with 1 if they differ by 0.1 %.")
     ] = 1,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the counts to this JSON file.")
+        Path | None, typer.Option("--out", "-o", help="Result file. Default: none.")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a result that is there.")
-    ] = False,
-    native: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the linux-arm64 runner. Default: where make puts it."),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds one run may take.")] = 3600.0,
+    overwrite: Overwrite = False,
+    native: Native = None,
+    timeout: Timeout = 3600.0,
 ) -> None:
+    """Count the instructions that a bundle executes on emulated Arm cores, by class and stage.
+
+    Shows which int8 kernels run: SMMLA (i8mm), SDOT (dot product), SMOPA (SME) or none. Counts
+    repeat, unlike times, so recipes can be compared on any machine. Needs no Arm device, but
+    `make native-arm64` and an ExecuTorch bundle. QEMU counts some 100 million instructions a
+    second.
+
+    Three kinds of core, one sampler step:
+
+        arcmobile bench instructions --bundle out/embedded-executorch-mobile --cpu max,sme=off
+        --cpu neoverse-n1 --cpu cortex-a53 --steps 1
+
+    One core, counted twice to see that the counts repeat:
+
+        arcmobile bench instructions --bundle out/embedded-executorch-mobile --repeat 2
+    """
     from arcmobile.bench import instructions as counting
     from arcmobile.bench.emulated_cpu import DEFAULT_CPU
     from arcmobile.bench.measure import DEFAULT_PROMPT
@@ -88,7 +84,7 @@ def instructions(
     opened = Bundle.open(bundle)
     request = GenerationRequest(prompt or DEFAULT_PROMPT, seconds, steps, seed)
     plan = make_plan(request, opened.manifest)
-    asked = RunRequest(request.prompt, seconds, len(plan.times) - 1, plan.seed, threads=1)
+    one_sound = RunRequest(request.prompt, seconds, len(plan.times) - 1, plan.seed, threads=1)
 
     console = plain_console()
     runs: list[CountedRun] = []
@@ -99,7 +95,7 @@ def instructions(
             for index in range(repeat):
                 status.update(Text(f"counting as {model}, run {index + 1} of {repeat}"))
                 options = TargetOptions(cpu=model, native=native, timeout=timeout)
-                repeats.append(counting.count_instructions(opened, asked, options))
+                repeats.append(counting.count_instructions(opened, one_sound, options))
             runs.append(repeats[0])
             differences.append(counting.largest_difference([one.profile for one in repeats]))
 
@@ -109,19 +105,16 @@ def instructions(
     console.print(_legend(profiles))
     if out is not None:
         _result(opened, request, plan, runs).write(out, overwrite=overwrite)
-        console.print(f"Counts: {out}")
+        console.print(f"result: {out}")
     if repeat > 1:
         worst = max(differences, key=lambda one: one.ratio)
         if not worst.ratio:
-            console.print(f"{repeat} runs of each: the same counts in all stages but finish")
+            console.print(f"{repeat} runs each: equal counts in all stages except finish")
         else:
             where = f"{worst.kind} in {worst.stage}"
-            console.print(f"{repeat} runs of each: they differ by {worst.ratio:.4%} ({where})")
+            console.print(f"{repeat} runs each: counts differ by {worst.ratio:.4%} ({where})")
         if worst.ratio > counting.TOLERANCE:
             raise typer.Exit(1)
-
-
-instructions.__doc__ = _HELP
 
 
 def _result(
@@ -140,7 +133,7 @@ def _result(
 
 
 def profile_tables(profiles: tuple[InstructionProfile, ...], width: int) -> list[Table]:
-    """A table for each computing stage, classes by CPU, and one of all stages; in millions."""
+    """Return a table for each stage, classes by CPU, and one of all stages; in millions."""
     from arcmobile.bench.labels import STAGES
 
     room = (width - 14) // len(profiles) - 14

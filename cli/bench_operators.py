@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from arcmobile.cli.bench_options import Overwrite, Prompt, Seconds, Seed, Threads
 from arcmobile.cli.consoles import bold, plain_console
 
 if TYPE_CHECKING:
@@ -18,47 +19,37 @@ if TYPE_CHECKING:
 
     Profiles = tuple[OperatorProfile, ...]
 
-_HELP = """Trace each program of a bundle, operator by operator (ExecuTorch's ETDump).
-
-Shows the share of time inside XNNPACK, the slowest kinds of operator there, and those left outside.
-Tracing costs time of its own: read the shares, and take seconds from `bench run`.
-
-    arcmobile bench operators --bundle out/android --threads 1
-
-Traces that the native runner took elsewhere, on a phone for example:
-
-    arcmobile-run bundle "rain" --etdump traces/rain
-    arcmobile bench operators --etdump-dir traces
-"""
-
 
 def operators(
     bundle: Annotated[
-        Path | None, typer.Option("--bundle", "-b", help="Folder of a bundle for executorch.")
+        Path | None, typer.Option("--bundle", "-b", help="Folder of an ExecuTorch bundle.")
     ] = None,
     etdump_dir: Annotated[
-        Path | None, typer.Option(help="Read the .etdp files in this folder, run nothing.")
+        Path | None, typer.Option(help="Read the .etdp files in this folder; run nothing.")
     ] = None,
-    prompt: Annotated[
-        str | None, typer.Option(help="What to hear. Default: the benchmark's own.")
-    ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(help="Length. Default: the longest the bundle makes.", show_default=False),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same input.")] = 1,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads. Default: all CPUs.", show_default=False)
-    ] = None,
+    prompt: Prompt = None,
+    seconds: Seconds = None,
+    seed: Seed = 1,
+    threads: Threads = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each program; the median counts.")] = 5,
-    top: Annotated[int, typer.Option(min=1, help="How many operators to show.")] = 10,
+    top: Annotated[int, typer.Option(min=1, help="Operators to show.")] = 10,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write all operators to this JSON file.")
+        Path | None, typer.Option("--out", "-o", help="Result file with all operators.")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a result that is there.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
+    """Trace each program of a bundle, operator by operator (ExecuTorch's ETDump).
+
+    Shows the share of time inside XNNPACK, the slowest kinds of operator there, and those outside.
+    Tracing itself takes time: read shares here, and take seconds from `bench run`.
+
+        arcmobile bench operators --bundle out/embedded-executorch-mobile --threads 1
+
+    Traces that the native runner recorded elsewhere, on a phone for example:
+
+        arcmobile-run bundle "rain" --etdump traces/rain
+        arcmobile bench operators --etdump-dir traces
+    """
     from arcmobile.bench.measure import DEFAULT_PROMPT
     from arcmobile.bench.operators import profile_bundle, read_folder
     from arcmobile.runtime.bundle import Bundle
@@ -73,7 +64,7 @@ def operators(
         assert etdump_dir is not None
         if out is not None:
             raise InputError(
-                "--out: a result tells what it was measured on, traces do not; leave it out"
+                "--out: traces do not say what they were recorded on, a result must; leave it out"
             )
         show_profiles(read_folder(etdump_dir), top, console)
         return
@@ -87,10 +78,7 @@ def operators(
     show_profiles(profiles, top, console)
     if out is not None:
         _result(opened, request, profiles).write(out, overwrite=overwrite)
-        console.print(f"All operators: {out}")
-
-
-operators.__doc__ = _HELP
+        console.print(f"result: {out}")
 
 
 def _result(bundle: Bundle, request: GenerationRequest, profiles: Profiles) -> BenchResult:
@@ -111,7 +99,7 @@ def _result(bundle: Bundle, request: GenerationRequest, profiles: Profiles) -> B
 
 
 def show_profiles(profiles: Profiles, top: int, console: Console) -> None:
-    """Prints a table for each component: shares of time, inside the delegate and outside."""
+    """Print a table for each component: shares of time, inside the delegate and outside."""
     for profile in profiles:
         console.print(_table(profile, top))
 
@@ -133,7 +121,7 @@ def _table(profile: OperatorProfile, top: int) -> Table:
         if not group:
             continue
         table.add_section()
-        table.add_row(bold("inside XNNPACK" if delegated else "left outside"))
+        table.add_row(bold("inside XNNPACK" if delegated else "outside XNNPACK"))
         for one in group[:top]:
             share = _share(one.seconds, profile.total)
             table.add_row(f"  {one.name}", str(one.calls), f"{one.seconds * 1e3:.3f}", share)

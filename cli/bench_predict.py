@@ -1,4 +1,4 @@
-"""`arcmobile bench predict`: how long a generation would take on a device that is not at hand."""
+"""`arcmobile bench predict`: estimated time of a generation on a device that is not at hand."""
 
 from __future__ import annotations
 
@@ -18,47 +18,48 @@ if TYPE_CHECKING:
     from arcmobile.bench.predict import Prediction
     from arcmobile.bench.workload import Workload
 
-_HELP = """Estimate how long a generation takes on a device you do not have: a roofline per stage.
-
-All known devices, for the full-size model exported with the default recipe:
-
-    arcmobile bench predict
-
-One of them in detail, with assumptions and a check against published figures:
-
-    arcmobile bench predict --device raspberry-pi-5
-
-Your own bundle, your own board (copy a file of bench/devices and change it):
-
-    arcmobile bench predict --bundle out/android --device ./my-board.toml --threads 2
-"""
-
 
 def predict(
     device: Annotated[
-        str | None, typer.Option("--device", "-d", help="A profile's name, or a .toml file.")
+        str | None, typer.Option("--device", "-d", help="Name of a profile, or a .toml file.")
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option("--bundle", "-b", help="An exported bundle, in place of --model.")
+        Path | None,
+        typer.Option("--bundle", "-b", help="Exported bundle, instead of --model."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A model whose counts are known. Default: sao-small.")
+        str | None, typer.Option(help="Model with known counts. Default: sao-small.")
     ] = None,
     recipe: Annotated[
         str | None, typer.Option("--recipe", "-r", help="Recipe of --model. Default: mobile.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Default: what suits the device.", min=1)
+        int | None, typer.Option(help="Threads. Default: as the profile says.", min=1)
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Seconds of sound. Default: the longest.")
+        float | None, typer.Option(help="Length of the sound. Default: the longest.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Sampler steps. Default: the model's.")] = None,
     list_devices: Annotated[
         bool, typer.Option("--list", help="List the device profiles and stop.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
+    """Estimate how long a generation takes on a device you do not have: a roofline per stage.
+
+    All known devices, for the full-size model and the default recipe:
+
+        arcmobile bench predict
+
+    One device in detail, with assumptions and a check against published figures:
+
+        arcmobile bench predict --device raspberry-pi-5
+
+    Your own bundle on your own board (copy a file of bench/devices and change it):
+
+        arcmobile bench predict --bundle out/embedded-executorch-mobile --device ./my-board.toml
+        --threads 2
+    """
     from arcmobile.bench.device_profiles import load_profile, profile_names
     from arcmobile.bench.predict import assumptions
     from arcmobile.bench.predict import predict as predict_time
@@ -89,9 +90,6 @@ def predict(
     _explain(console, predictions[0])
 
 
-predict.__doc__ = _HELP
-
-
 def _workload(
     bundle: Path | None,
     model: str | None,
@@ -107,7 +105,7 @@ def _workload(
         return model_workload(model or "sao-small", recipe or "mobile", seconds, steps)
     if model or recipe:
         option = "--model" if model else "--recipe"
-        raise InputError(f"{option}: a bundle has its own; leave out {option} or --bundle")
+        raise InputError(f"{option}: a bundle has its own; give {option} or --bundle, not both")
     return bundle_workload(Bundle.open(bundle), seconds, steps)
 
 

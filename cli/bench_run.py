@@ -13,6 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from arcmobile.cli.bench_options import (
+    BundleFolder,
+    Native,
+    Overwrite,
+    Prompt,
+    Seconds,
+    Seed,
+    Steps,
+    Timeout,
+    parse_counts,
+)
 from arcmobile.cli.consoles import plain_console
 from arcmobile.runtime.errors import InputError, OutputError
 
@@ -20,143 +31,141 @@ if TYPE_CHECKING:
     from arcmobile.bench.measure import Cooling, Report
     from arcmobile.bench.result import BenchResult
 
-_HELP: Final = """Measure a bundle: time by stage, loading, memory; here, emulated, or on a device.
-
-Cold loads first, then warm-ups, then the repeats, each in a fresh process; the figures go to a
-JSON file (see: bench compare, bench report). Nothing stays on a device.
-
-This machine, three thread counts:
-
-    arcmobile bench run --bundle out/embedded-executorch-mobile --threads 1,2,4
-
-An emulated Cortex-A53 (its times are the emulator's):
-
-    arcmobile bench run --bundle out/embedded-executorch-mobile --target qemu --cpu cortex-a53
-
-A board on the network, on its big cores:
-
-    arcmobile bench run --bundle out/embedded-executorch-mobile --target ssh --host pi@board
-    --exec-prefix "taskset -c 2-3"
-
-A phone on USB (waits until it is cool, and says so if it throttles):
-
-    arcmobile bench run --bundle out/embedded-executorch-mobile --target adb --threads 1,4
-"""
-_TARGET_PANEL: Final = "Where"
-_SOUND_PANEL: Final = "What"
-_PROTOCOL_PANEL: Final = "How"
+_TARGET: Final = "Target"
+_PROTOCOL: Final = "Protocol"
 
 
 def run(
-    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Folder of an exported bundle.")],
+    bundle: BundleFolder,
     target: Annotated[
-        str, typer.Option("--target", "-t", help="host, qemu, ssh or adb.",
-                          rich_help_panel=_TARGET_PANEL)
+        str, typer.Option("--target", "-t", help="host, qemu, ssh or adb.", rich_help_panel=_TARGET)
     ] = "host",
     runner: Annotated[
         str | None,
-        typer.Option(help="host: auto, native or python (any backend). Default: auto.",
-                     rich_help_panel=_TARGET_PANEL, show_default=False),
+        typer.Option(
+            help="host: auto, native or python (any backend). Default: auto.",
+            rich_help_panel=_TARGET,
+            show_default=False,
+        ),
     ] = None,
     cpu: Annotated[
         str | None,
-        typer.Option(help="qemu: neoverse-n1, cortex-a53 ... Default: max,sme=off (has i8mm).",
-                     rich_help_panel=_TARGET_PANEL, show_default=False),
+        typer.Option(
+            help="qemu: neoverse-n1, cortex-a53 ... Default: max,sme=off (has i8mm).",
+            rich_help_panel=_TARGET,
+            show_default=False,
+        ),
     ] = None,
     host: Annotated[
         str | None,
-        typer.Option(help="ssh: user@board, or a name of your ssh configuration.",
-                     rich_help_panel=_TARGET_PANEL),
+        typer.Option(
+            help="ssh: user@board, or a name from your ssh configuration.", rich_help_panel=_TARGET
+        ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="ssh: port.", rich_help_panel=_TARGET_PANEL)
+        int | None, typer.Option(min=1, max=65535, help="ssh: port.", rich_help_panel=_TARGET)
     ] = None,
     identity: Annotated[
-        Path | None, typer.Option(help="ssh: private key file.", rich_help_panel=_TARGET_PANEL)
+        Path | None, typer.Option(help="ssh: private key file.", rich_help_panel=_TARGET)
     ] = None,
     ssh_config: Annotated[
-        Path | None,
-        typer.Option(help="ssh: another configuration file.", rich_help_panel=_TARGET_PANEL),
+        Path | None, typer.Option(help="ssh: configuration file.", rich_help_panel=_TARGET)
     ] = None,
     serial: Annotated[
         str | None,
-        typer.Option(help="adb: which phone (adb devices -l). Default: the only one.",
-                     rich_help_panel=_TARGET_PANEL, show_default=False),
+        typer.Option(
+            help="adb: which phone (see adb devices -l). Default: the only one.",
+            rich_help_panel=_TARGET,
+            show_default=False,
+        ),
     ] = None,
-    native: Annotated[
-        Path | None,
-        typer.Option(help="Folder with arcmobile-run. Default: the one built for the target.",
-                     rich_help_panel=_TARGET_PANEL, show_default=False),
-    ] = None,
+    native: Native = None,
     exec_prefix: Annotated[
         str | None,
-        typer.Option(help='Start the runner through another program, e.g. "taskset -c 4-7".',
-                     rich_help_panel=_TARGET_PANEL),
+        typer.Option(
+            help='Start the runner through another program, e.g. "taskset -c 4-7".',
+            rich_help_panel=_TARGET,
+        ),
     ] = None,
     device_folder: Annotated[
         str | None,
-        typer.Option(help="ssh, adb: where the scratch folder goes on the device.",
-                     rich_help_panel=_TARGET_PANEL),
+        typer.Option(
+            help="ssh, adb: folder on the device for the scratch folder.", rich_help_panel=_TARGET
+        ),
     ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(help="What to hear.", rich_help_panel=_SOUND_PANEL, show_default=False),
-    ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(help="Length. Default: the longest the bundle makes.",
-                     rich_help_panel=_SOUND_PANEL, show_default=False),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Sampler steps. Default: the bundle's (8).",
-                     rich_help_panel=_SOUND_PANEL, show_default=False),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed.", rich_help_panel=_SOUND_PANEL)] = 1,
+    prompt: Prompt = None,
+    seconds: Seconds = None,
+    steps: Steps = None,
+    seed: Seed = 1,
     threads: Annotated[
-        str, typer.Option(help="Thread counts, e.g. 1,2,4.", rich_help_panel=_PROTOCOL_PANEL)
+        str, typer.Option(help="Thread counts, e.g. 1,2,4.", rich_help_panel=_PROTOCOL)
     ] = "1",
     warmup: Annotated[
-        int, typer.Option(min=0, help="Runs before the first that counts.",
-                          rich_help_panel=_PROTOCOL_PANEL)
+        int, typer.Option(min=0, help="Runs to warm up.", rich_help_panel=_PROTOCOL)
     ] = 1,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Runs that count.", rich_help_panel=_PROTOCOL_PANEL)
+        int, typer.Option(min=1, help="Runs that count.", rich_help_panel=_PROTOCOL)
     ] = 5,
     cool_to: Annotated[
         float | None,
-        typer.Option(help="Wait before each run until the CPU has at most this many °C. "
-                     "Default: 40 for adb, no waiting elsewhere.",
-                     rich_help_panel=_PROTOCOL_PANEL, show_default=False),
+        typer.Option(
+            help="Before each run, wait until the CPU is at most this many °C. "
+            "Default: 40 for adb; no waiting elsewhere.",
+            rich_help_panel=_PROTOCOL,
+            show_default=False,
+        ),
     ] = None,
     no_cool: Annotated[
-        bool, typer.Option("--no-cool", help="Never wait for the device to cool.",
-                           rich_help_panel=_PROTOCOL_PANEL)
+        bool,
+        typer.Option(
+            "--no-cool", help="Never wait for the device to cool.", rich_help_panel=_PROTOCOL
+        ),
     ] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(min=1, help="Seconds one run may take. Default: 3600.",
-                     rich_help_panel=_PROTOCOL_PANEL, show_default=False),
-    ] = None,
+    timeout: Timeout = 3600.0,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Result file. Default: out/bench/BUNDLE-DEVICE-DATE.json.",
-                     show_default=False),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Result file. Default: out/bench/BUNDLE-DEVICE-DATE.json.",
+            show_default=False,
+        ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a result that is there.")
-    ] = False,
-) -> None:  # fmt: skip
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure a bundle: time by stage, loading and memory; here, emulated, or on a device.
+
+    Cold loads come first, then warm-ups, then the repeats, each in a fresh process. The figures go
+    to a result file (see `bench report` and `bench compare`). Nothing stays on a device.
+
+    This machine, three thread counts:
+
+        arcmobile bench run --bundle out/embedded-executorch-mobile --threads 1,2,4
+
+    An emulated Cortex-A53 (its times are the emulator's):
+
+        arcmobile bench run --bundle out/embedded-executorch-mobile --target qemu --cpu cortex-a53
+
+    A board on the network, on its big cores:
+
+        arcmobile bench run --bundle out/embedded-executorch-mobile --target ssh --host pi@board
+        --exec-prefix "taskset -c 2-3"
+
+    A phone on USB (waits until it is cool, and says so if it throttles):
+
+        arcmobile bench run --bundle out/embedded-executorch-mobile --target adb --threads 1,4
+    """
     from arcmobile.bench.measure import DEFAULT_PROMPT, Protocol, measure
     from arcmobile.bench.targets import make_target
-    from arcmobile.bench.targets.base import DEFAULT_TIMEOUT, TargetOptions
+    from arcmobile.bench.targets.base import TargetOptions
     from arcmobile.cli.bench_tables import measurement_tables
+    from arcmobile.runtime.bounds import THREADS
     from arcmobile.runtime.bundle import Bundle
     from arcmobile.runtime.request import GenerationRequest
     from arcmobile.runtime.whole_output import check_file
 
     console = plain_console(stderr=True)
-    protocol = Protocol(_counts(threads), warmup, repeats)
+    protocol = Protocol(parse_counts("--threads", threads, most=THREADS), warmup, repeats)
     opened = Bundle.open(bundle)
     options = TargetOptions(
         native=native,
@@ -169,7 +178,7 @@ def run(
         ssh_config=ssh_config,
         exec_prefix=exec_prefix,
         device_folder=device_folder,
-        timeout=timeout or DEFAULT_TIMEOUT,
+        timeout=timeout,
         warn=lambda line: console.print(f"note: {line}"),
     )
     machine = make_target(target, options)
@@ -181,7 +190,7 @@ def run(
     cooling = _cooling(cool_to, no_cool=no_cool, phone=machine.is_phone)
 
     def write(measured: BenchResult) -> Path:
-        """Where the result is: not at --out if that has become impossible meanwhile."""
+        """Write the result, to its default path if --out has become impossible meanwhile."""
         path = out or _default_path(measured)
         try:
             measured.write(path, overwrite=overwrite)
@@ -206,16 +215,6 @@ def run(
     for table in measurement_tables(result):
         table_console.print(table)
     typer.echo(f"result: {path}")
-
-
-run.__doc__ = _HELP
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--threads {text}: give whole numbers, e.g. 1,2,4") from None
 
 
 def _cooling(celsius: float | None, *, no_cool: bool, phone: bool) -> Cooling | None:

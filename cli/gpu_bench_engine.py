@@ -136,7 +136,7 @@ class TorchEngine:
 
 
 def measured_ceilings(device: torch.device) -> dict[str, float]:
-    """Measure what a GPU does at best, per second: bytes copied, half-precision operations.
+    """Measure peak rates of a GPU: copies in its memory, products in half precision.
 
     Empty on a CPU.
     """
@@ -158,8 +158,8 @@ def measured_ceilings(device: torch.device) -> dict[str, float]:
         return min(spent)
 
     return {
-        "copy_bytes_per_second": 2 * _COPIED / seconds(lambda: target.copy_(source)),
-        "bfloat16_flop_per_second": 2 * _PRODUCT**3 / seconds(lambda: left @ right),
+        "copy, GB/s": 2e-9 * _COPIED / seconds(lambda: target.copy_(source)),
+        "bfloat16, TFLOP/s": 2e-12 * _PRODUCT**3 / seconds(lambda: left @ right),
     }
 
 

@@ -65,6 +65,7 @@ def test_figures_and_table(bundle: Path, native: Path, tmp_path: Path) -> None:
     read = BenchResult.read(out)
     assert read.request.model_dump() == {
         **{"prompt": "-x 'rain'\n", "seconds": 1.2, "steps": 4, "seed": 9, "frames": 30},
+        "batch": 1,
     }
     assert (read.runner.kind, read.environment.target) == ("native", "host")
     assert (read.bundle.backend, read.bundle.bytes) == ("executorch", Bundle.open(bundle).size)

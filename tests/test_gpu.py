@@ -19,13 +19,12 @@ from arcmobile.bench.gpu import (
     Array,
     Dtype,
     EngineFacts,
-    GpuCells,
     GpuProtocol,
     measure_gpu,
     snr_db,
 )
 from arcmobile.bench.report import render
-from arcmobile.bench.result import BenchResult, Environment
+from arcmobile.bench.result import BenchResult, Environment, read_results
 from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.export.gpu.engine import (
     DECODER_FORMS,
@@ -231,26 +230,35 @@ class FixedEngine:
         return 1000
 
 
-def test_the_soonest_cell_is_the_result_and_failures_are_named(tmp_path: Path) -> None:
+def test_every_cell_is_a_result_and_failures_are_named(tmp_path: Path) -> None:
     lines: list[str] = []
-    measured = measure_gpu(FixedEngine(), GpuProtocol("rain"), tmp_path, report=lines.append)
-    assert len(measured.cells) == 12  # float16, compiled or not, two batches, three steps
-    assert len(measured.left_out) == 3
-    assert all("bfloat16" in line and "\n" not in line for line in measured.left_out)
-    assert GpuCells.model_validate_json((tmp_path / CELLS).read_text()) == measured
-    result = BenchResult.read(tmp_path / RESULT)
-    best = result.best
-    assert best is not None
-    assert best.total.median == pytest.approx(0.02)
-    assert best.repeats == 50
-    assert "A card" in render([result])
-    assert "networks loaded before" in render([result])
+    peak = {"copy, GB/s": 3000.0}
+    run = measure_gpu(
+        FixedEngine(), GpuProtocol("rain"), tmp_path, report=lines.append, ceilings=lambda: peak
+    )
+    assert len(run.results) == 12  # float16, compiled or not, two batches, three steps
+    assert len(run.left_out) == 3
+    assert all("bfloat16" in line and "\n" not in line for line in run.left_out)
+    assert read_results(tmp_path / CELLS) == run.results
+    fastest = run.fastest
+    assert fastest is not None
+    assert BenchResult.read(tmp_path / RESULT) == fastest
+    assert fastest.bundle.recipe == "float16, compiled, CUDA graphs"
+    (measurement,) = fastest.measurements
+    assert measurement.total.median == pytest.approx(0.02)
+    assert (measurement.repeats, measurement.stages["dit"].calls) == (50, 8)
+    assert fastest.environment.ceilings == peak
+    assert set(fastest.bundle.snr_db) == {"decoder"}  # the latent is the reference's
+    page = render([fastest])
+    for words in ("A card", "networks loaded before", "copy, GB/s: 3000"):
+        assert words in page
 
 
 def test_what_does_not_fit_into_the_budget_is_left_out(tmp_path: Path) -> None:
-    measured = measure_gpu(FixedEngine(), GpuProtocol("rain", seconds=1.0), tmp_path)
-    assert {(cell.batch, cell.compiled) for cell in measured.cells} == {(1, False), (8, False)}
-    assert any("compiled" in line and "left out" in line for line in measured.left_out)
+    run = measure_gpu(FixedEngine(), GpuProtocol("rain", seconds=1.0), tmp_path)
+    assert {result.request.batch for result in run.results} == {1, 8}
+    assert not any("compiled" in result.bundle.recipe for result in run.results)
+    assert any("compiled" in line and "left out" in line for line in run.left_out)
 
 
 # --- steps of a training -------------------------------------------------------------------------

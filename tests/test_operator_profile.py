@@ -95,7 +95,7 @@ def test_command_on_a_bundle(micro_bundles: dict[str, Path], tmp_path: Path) -> 
     result = arcmobile("--bundle", micro_bundles["mobile"], *options)
     assert result.exit_code == 0, result.output
     names = components(micro_bundles["mobile"])
-    for words in (*map(shown, names), "inside XNNPACK", "left outside", "other"):
+    for words in (*map(shown, names), "inside XNNPACK", "outside XNNPACK", "other"):
         assert words in result.stdout
 
     written = BenchResult.read(out)
