@@ -51,7 +51,7 @@ lint: $(INSTALLED_DEV) ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(call stage_packages)
-	@$(mypy) $(PACKAGES:%=-p arcmobile.%) -m arcmobile.runtime.contract.generate
+	@$(mypy) $(PACKAGES:%=-p arcmobile.%)
 	@$(mypy) $(CURDIR)/android_demo/check/*.py
 
 format: $(INSTALLED_DEV) ## Put the code into the project's style
