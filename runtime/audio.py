@@ -1,10 +1,10 @@
 """Sound in and out: WAV and FLAC files that appear whole, and init audio in the model's format.
 
-Upstream returns what the decoder gives: not normalised, not clipped, not trimmed. Here the samples
-are not normalised either (loudness is the model's), but they are trimmed to the seconds asked for,
-and clipped to full scale where the file holds integers; the number of clipped samples is reported.
-16-bit samples are the nearest to the float ones, as ``contract/README.md`` says. Float files keep
-the samples as they are.
+Upstream returns what the decoder gives: not normalised, not clipped, not trimmed. Here samples are
+not normalised either (loudness is the model's), but they are trimmed to the requested seconds, and
+clipped to full scale where the file holds integers; the number of clipped samples is reported.
+16-bit samples are the nearest to the float ones, see ``docs/bundle.md``. Float files keep the
+samples as they are.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Encoding = Literal["pcm16", "float32"]
 _WAV, _FLAC = ".wav", ".flac"
 _WAY_OUT: Final = "choose another --out or free some space"
 _PCM16_SCALE: Final = 32768.0
-_MOST_WAV_BYTES: Final = 2**32 - 37  # of samples: the whole but 8 bytes is said in 32 bits
-_LOWEST_RATE, _HIGHEST_RATE = 10, 768_000  # Hz; beyond, a header is broken
-_BLOCK_SAMPLES: Final = 1 << 20  # of all channels, so that a header of 1024 costs no memory
+_MOST_WAV_BYTES: Final = 2**32 - 37  # of samples: the size of all but 8 bytes has 32 bits
+_LOWEST_RATE, _HIGHEST_RATE = 10, 768_000  # Hz; a header with another is broken
+_BLOCK_SAMPLES: Final = 1 << 20  # of all channels, so that a header with 1024 costs no memory
 _MOST_READ_BYTES: Final = 256 << 20  # of a pipe
 _HEADER_BYTES: Final = 1 << 16
 _UNKNOWN_LENGTH: Final = bytes([0xFF] * 4)
 
 
 def _libsndfile() -> ModuleType:
-    """The module ``soundfile``; wheels for most Arm boards come without the library it needs."""
+    # Wheels for most Arm boards come without the library that soundfile needs.
     try:
         import soundfile
     except OSError as error:
@@ -55,7 +55,7 @@ def _libsndfile() -> ModuleType:
 
 
 def to_pcm16(audio: Audio) -> NDArray[np.int16]:
-    """The nearest 16-bit samples (ties to even) of samples within full scale, -1 to 1."""
+    """Return the nearest 16-bit samples, ties to even, of samples within full scale, -1 to 1."""
     scaled = np.rint(audio * np.float32(_PCM16_SCALE))
     return np.clip(scaled, -_PCM16_SCALE, _PCM16_SCALE - 1).astype(np.int16)
 
@@ -63,11 +63,12 @@ def to_pcm16(audio: Audio) -> NDArray[np.int16]:
 class AudioWriter:
     """Writes a WAV or FLAC file as chunks arrive; the file appears when the block ends well.
 
-    The suffix of ``path`` chooses the container. Use as a context manager, see
-    :func:`~arcmobile.runtime.whole_output.whole_file`.
+    Use it as a context manager, see :func:`~arcmobile.runtime.whole_output.whole_file`.
 
-    Attributes: ``clipped``, the number of samples that were beyond full scale and had to be cut
-    (integer formats only); ``samples``, the number written per channel.
+    Attributes:
+        path: the file; its suffix chooses the format.
+        clipped: samples that were beyond full scale and were clipped; integer formats only.
+        samples: samples written per channel.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class AudioWriter:
             encoding: of the samples.
             overwrite: whether a file that is there may be replaced.
             comment: provenance, stored in a FLAC file; a WAV file holds the sound alone.
-            samples: per channel that will come, if known: what is too much is refused at once.
+            samples: per channel that will come, if known, to refuse too many at once.
 
         Raises:
             OutputError: the file cannot be written, is there already, or would be too large.
@@ -182,7 +183,7 @@ class AudioWriter:
             raise OutputError(f"{self.path}: WAV files end at 4 GB; write .flac or fewer seconds")
 
     def _check_complete(self) -> None:
-        """Closing flushes the encoder and swallows its errors, so the file is looked at again."""
+        # Closing flushes the encoder and hides its errors.
         if self._sound.info(str(self._partial)).frames != self.samples:
             raise self._not_written()
 
@@ -193,7 +194,7 @@ class AudioWriter:
 
 
 class _WavFile:
-    """The plain header of 44 bytes and the samples; libsndfile would add chunks to it."""
+    """A WAV file of a plain header of 44 bytes and samples; libsndfile would add chunks."""
 
     def __init__(self, path: Path, sample_rate: int, channels: int, encoding: Encoding) -> None:
         self._file = path.open("wb")
@@ -217,7 +218,7 @@ class _WavFile:
 
     def _write_header(self) -> None:
         frame = self._channels * self._width
-        per_second = self._rate * frame & 0xFFFFFFFF  # of no use to anyone, so it may wrap around
+        per_second = self._rate * frame & 0xFFFFFFFF  # nobody uses it, so it may wrap around
         form = struct.pack(
             "<IHHIIHH",
             *(16, self._code, self._channels, self._rate, per_second, frame, 8 * self._width),
@@ -227,10 +228,10 @@ class _WavFile:
 
 
 def check_sound_name(path: Path, encoding: Encoding) -> None:
-    """Check the end of an output's name.
+    """Check the suffix of an output file.
 
     Raises:
-        InputError: it names no format that is offered, or one that holds no such samples.
+        InputError: the format is not offered, or does not hold such samples.
         ArcMobileError: there is no library for sound files.
     """
     _libsndfile()
@@ -252,7 +253,7 @@ def write_audio(
     overwrite: bool = False,
     comment: str = "",
 ) -> int:
-    """Writes float32 ``(channels, samples)`` at once; returns the number of clipped samples."""
+    """Write float32 ``(channels, samples)`` at once; return the number of clipped samples."""
     with AudioWriter(
         path,
         sample_rate=sample_rate,
@@ -267,11 +268,11 @@ def write_audio(
 
 @dataclass(frozen=True, eq=False)
 class InitAudio:
-    """A sound as the model wants it.
+    """A sound to start from, in the model's format.
 
     Attributes:
-        audio: float32 ``(channels, samples)``, cut or filled with silence.
-        found: samples at the model's rate that were there, as far as anyone looked.
+        audio: float32 ``(channels, samples)``, cut or padded with silence.
+        found: samples at the model's rate that the file holds, at least those needed are counted.
     """
 
     audio: Audio
@@ -288,12 +289,12 @@ def read_audio(
 def read_init_audio(
     path: str | os.PathLike[str], *, sample_rate: int, channels: int, samples: int
 ) -> InitAudio:
-    """Read a sound file as the model wants it: float32 ``(channels, samples)``.
+    """Read a sound file in the model's format: float32 ``(channels, samples)``.
 
-    Any format libsndfile reads, from a pipe too, and with a header that leaves the length open.
-    Resampled to ``sample_rate`` (Hz) where it differs, channels matched as by
-    :func:`match_channels`, zero-padded or cut at the end. Only as much of the file as is needed is
-    read.
+    Takes any format libsndfile reads, also from a pipe, and headers that leave the length open.
+    The sound is resampled to ``sample_rate`` (Hz) where it differs, its channels are matched as by
+    :func:`match_channels`, and it is zero-padded or cut at the end. No more of the file is read
+    than needed.
 
     Raises:
         InputError: the file cannot be used.
@@ -333,7 +334,7 @@ def _scaled(samples: int, rate: int, sample_rate: int) -> int:
 
 
 def _source(name: str) -> int | BytesIO:
-    """A file by its descriptor; a pipe, and a WAV without its length, are read into memory."""
+    """Open a file as a descriptor; read a pipe, or a WAV without its length, into memory."""
     with Path(name).open("rb") as file:
         is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         start = file.read(_HEADER_BYTES)
@@ -348,9 +349,9 @@ def _source(name: str) -> int | BytesIO:
 
 
 def _without_length(start: bytes, file: IO[bytes] | None) -> int:
-    """Where a WAV says that it holds no samples because its writer could not go back; else 0.
+    """Return where a WAV states a size of 0 because its writer could not go back; else 0.
 
-    libsndfile reads to the end where all bits of that size are set, which other writers do.
+    libsndfile reads to the end where all bits of that size are set, as other writers do.
     """
     if start[:4] != b"RIFF" or start[8:12] != b"WAVE":
         return 0
@@ -367,7 +368,7 @@ def _without_length(start: bytes, file: IO[bytes] | None) -> int:
 
 
 def _sequential(sound: ModuleType) -> Any:
-    """A reader that never seeks: libsndfile cannot in a file whose length is unknown."""
+    """Return a reader that never seeks: libsndfile cannot in a file of unknown length."""
 
     class Sequential(sound.SoundFile):  # type: ignore[name-defined]
         def seekable(self) -> bool:
@@ -377,7 +378,11 @@ def _sequential(sound: ModuleType) -> Any:
 
 
 def _read_blocks(file: Any, wanted: int, channels: int, name: str) -> Iterator[Audio]:
-    """At most ``wanted`` samples, as float32 ``(channels, any)`` per block."""
+    """Yield at most ``wanted`` samples as blocks of float32 ``(channels, any)``.
+
+    Raises:
+        InputError: a sample is NaN or infinite.
+    """
     left = wanted
     most = max(1, _BLOCK_SAMPLES // file.channels)
     while left > 0:
@@ -391,9 +396,13 @@ def _read_blocks(file: Any, wanted: int, channels: int, name: str) -> Iterator[A
 
 
 def match_channels(audio: Audio, channels: int) -> Audio:
-    """``(any, samples)`` -> ``(channels, samples)`` as upstream does it.
+    """Convert ``(any, samples)`` to ``(channels, samples)`` as upstream does.
 
-    Mono is copied to every channel; to mono is the mean; otherwise the first channels are taken.
+    Mono is copied to every channel, a mono result is the mean, otherwise the first channels are
+    taken.
+
+    Raises:
+        InputError: there are fewer channels, but more than one.
     """
     if audio.shape[0] == channels:
         return audio
@@ -407,7 +416,7 @@ def match_channels(audio: Audio, channels: int) -> Audio:
 
 
 def fit_length(audio: Audio, samples: int) -> Audio:
-    """Zero-pads or cuts ``(channels, n)`` at the end to ``(channels, samples)``, contiguous."""
+    """Zero-pad or cut ``(channels, n)`` at the end to ``(channels, samples)``, contiguous."""
     fitted = np.zeros((audio.shape[0], samples), np.float32)
     kept = min(samples, audio.shape[1])
     fitted[:, :kept] = audio[:, :kept]

@@ -1,8 +1,8 @@
 """The bundle: the contract between the export pipeline and everything that runs a model.
 
 A bundle is a flat folder: ``manifest.json`` (:mod:`arcmobile.runtime.bundle_schema`), one program
-file per component, the tokenizer files. A reader in another language needs nothing but the
-manifest. :meth:`Bundle.open` reads one, :func:`write_bundle` writes one or nothing.
+file per component, the tokenizer files. ``docs/bundle.md`` describes the format.
+:meth:`Bundle.open` reads a bundle, :func:`write_bundle` writes one or nothing.
 """
 
 from __future__ import annotations
@@ -98,7 +98,11 @@ class Bundle:
         return bundle
 
     def file(self, record: FileRecord) -> Path:
-        """Path of a file of this bundle; raises :class:`BundleError` if it leaves the folder."""
+        """Return the path of a file of this bundle.
+
+        Raises:
+            BundleError: it is a link that leaves the folder.
+        """
         path = self.folder / record.file
         # A plain name can still be a symbolic link to somewhere else.
         if not _is_inside(path, self.folder):
@@ -112,7 +116,7 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """sha256 of the manifest, which holds those of all files: the name of what is in here."""
+        """sha256 of the manifest, which holds those of all files: it identifies the content."""
         return file_digest(self.folder / MANIFEST_NAME)
 
     def _check_file(self, record: FileRecord, *, verify: bool) -> None:
@@ -188,40 +192,44 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    """``components.dit.entries[0].frames``, as the readers in other languages write it."""
+    """Return a place as all readers write it: ``components.dit.entries[0].frames``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return text.removeprefix(".").removesuffix(".[key]")  # of a key that is wrong itself
 
 
 def record_file(path: str | os.PathLike[str]) -> FileRecord:
-    """Name, sha256 and size of a file, read in pieces; ``OSError`` if it cannot be read."""
+    """Return name, sha256 and size of a file, read in pieces; OSError if it cannot be read."""
     path = Path(path)
     return FileRecord(file=path.name, sha256=file_digest(path), bytes=path.stat().st_size)
 
 
 @dataclass
 class BundleWriter:
-    """A bundle in the making: put files into ``folder``, then call :meth:`finish` once."""
+    """An unfinished bundle: put files into ``folder``, then call :meth:`finish` once."""
 
     folder: Path
     manifest: Manifest | None = None
 
     def path(self, name: str) -> Path:
-        """Where to write the bundle file ``name``."""
+        """Return where to write the bundle file ``name``."""
         return self.folder / name
 
     def record(self, name: str) -> FileRecord:
-        """The manifest's record of a file that was written to ``path(name)``."""
+        """Return the manifest's record of a file that was written to ``path(name)``."""
         return record_file(self.path(name))
 
     def finish(self, manifest: Manifest) -> None:
-        """Writes the manifest; the bundle appears at its destination when the block ends."""
+        """Write the manifest; the bundle appears at its destination when the block ends."""
         text = manifest.model_dump_json(indent=2) + "\n"
         self.path(MANIFEST_NAME).write_text(text, encoding="utf-8")
         self.manifest = manifest
 
     def check(self) -> None:
-        """Every file is recorded and every record has its file, at its size; else ExportError."""
+        """Check that every file is recorded, and every record has a file of its size.
+
+        Raises:
+            ExportError: naming the file that does not fit.
+        """
         if self.manifest is None:
             raise ExportError(f"{self.folder}: the bundle has no manifest; BundleWriter.finish it")
         recorded = {record.file: record.bytes for record in self.manifest.files()}
@@ -239,14 +247,16 @@ class BundleWriter:
 def write_bundle(
     destination: str | os.PathLike[str], *, overwrite: bool = False
 ) -> Iterator[BundleWriter]:
-    """Writes a bundle to folder ``destination``, whole or not at all.
+    """Write a bundle to folder ``destination``, whole or not at all.
 
     Gives a writer on an unfinished folder beside the destination, see
     :func:`~arcmobile.runtime.whole_output.whole_folder`. It appears when the block ends well and
     its files match the manifest. A bundle already there is kept until then, and replaced only with
     ``overwrite``; nothing but a bundle or an empty folder is replaced.
 
-    Raises :class:`OutputError` if the destination cannot be written, is taken, or the disk is full.
+    Raises:
+        OutputError: the destination cannot be written, is taken, or the disk is full.
+        ExportError: the files do not match the manifest.
     """
     with whole_folder(destination, replaceable=MANIFEST_NAME, overwrite=overwrite) as folder:
         writer = BundleWriter(folder)

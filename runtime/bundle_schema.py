@@ -1,21 +1,22 @@
 """The manifest of a bundle: what an app must know to run a model without reading our code.
 
 The records and their docstrings are the source of ``contract/manifest.schema.json`` (run ``make
-contract`` after a change). :class:`Manifest` also checks what a JSON schema cannot say: that the
-parts agree with each other. ``docs/bundle.md`` describes both for the writer of another reader.
+contract`` after a change). What a JSON schema cannot say, :mod:`arcmobile.runtime.manifest_checks`
+checks. ``docs/bundle.md`` describes both for the writer of another reader.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from arcmobile.runtime import bounds, tensors
+from arcmobile.runtime.manifest_checks import check_parts_agree
 from arcmobile.runtime.noise import NOISE_ID
 
 SCHEMA_VERSION: Final = 2
@@ -381,140 +382,5 @@ class Manifest(_Record):
     def _parts_agree(self) -> Self:
         if self.noise != NOISE_ID:
             raise ValueError(f"noise: is {self.noise!r}, known: {NOISE_ID}")
-        parts = [part.component for part in self.windowing.decoder]
-        if parts != [tensors.decoder_part(index) for index in range(len(parts))]:
-            raise ValueError(f"windowing.decoder: its components are {parts}, not decoder_1 and on")
-        needed = {tensors.CONDITIONER, tensors.DIT, *parts}
-        if missing := sorted(needed - set(self.components)):
-            raise ValueError(f"components.{missing[0]}: is missing")
-        if unknown := sorted(set(self.components) - needed - {tensors.ENCODER}):
-            raise ValueError(f"components.{unknown[0]}: is unknown")
-        if max(self.frame_counts) * self.audio.samples_per_frame > bounds.SAMPLES:
-            raise ValueError(f"frame_counts: give more than {bounds.SAMPLES} samples")
-        self._check_conditioner()
-        self._check_dit()
-        for where, entry in self._entries(tensors.ENCODER):
-            self._check_encoder_entry(where, entry)
-        for index in range(len(parts)):
-            self._check_decoder_part(index)
-            self._check_windows(index)
+        check_parts_agree(self)
         return self
-
-    def _entries(self, component: str) -> Iterator[tuple[str, Entry]]:
-        """The entries of a component with their places; none where it is not in the bundle."""
-        if component in self.components:
-            for index, entry in enumerate(self.components[component].entries):
-                yield f"components.{component}.entries[{index}]", entry
-
-    def _check_conditioner(self) -> None:
-        """Its inputs are ids, mask and numbers."""
-        one_per_token = (1, self.tokenizer.max_length)
-        names = [tensors.INPUT_IDS, tensors.ATTENTION_MASK, *(n.name for n in self.numbers)]
-        for where, entry in self._entries(tensors.CONDITIONER):
-            _expect_names(where, "inputs", entry.inputs, names)
-            _expect(where, entry, tensors.INPUT_IDS, one_per_token, "int32")
-            _expect(where, entry, tensors.ATTENTION_MASK, one_per_token)
-            for number in self.numbers:
-                _expect(where, entry, number.name, (1,))
-            given = [spec.name for spec in entry.outputs]
-            _expect_names(where, "outputs", entry.outputs, sorted(set(given)))
-
-    def _check_dit(self) -> None:
-        """It takes what the conditioner gives, and has an entry for every frame count."""
-        dit = self.components[tensors.DIT]
-        conditioning = self.components[tensors.CONDITIONER].entries[0].outputs
-        taken = [tensors.LATENT, tensors.TIMESTEP, *(spec.name for spec in conditioning)]
-        for where, entry in self._entries(tensors.DIT):
-            latent = (1, self.audio.latent_channels, _frames(where, entry))
-            _expect_names(where, "inputs", entry.inputs, taken)
-            _expect_names(where, "outputs", entry.outputs, [tensors.VELOCITY])
-            _expect(where, entry, tensors.LATENT, latent)
-            _expect(where, entry, tensors.TIMESTEP, (1,))
-            _expect(where, entry, tensors.VELOCITY, latent)
-            for spec in conditioning:
-                _expect(where, entry, spec.name, spec.shape, spec.dtype)
-        if without := sorted(set(self.frame_counts) - set(dit.windows)):
-            raise ValueError(f"components.dit: no entry for frame_counts {without}")
-
-    def _check_encoder_entry(self, where: str, entry: Entry) -> None:
-        frames = _frames(where, entry)
-        latent = (1, self.audio.latent_channels, frames)
-        _expect_names(where, "inputs", entry.inputs, [tensors.AUDIO])
-        _expect_names(where, "outputs", entry.outputs, [tensors.MEAN, tensors.STDEV])
-        samples = frames * self.audio.samples_per_frame
-        _expect(where, entry, tensors.AUDIO, (1, self.audio.channels, samples))
-        _expect(where, entry, tensors.MEAN, latent)
-        _expect(where, entry, tensors.STDEV, latent)
-
-    def _check_decoder_part(self, index: int) -> None:
-        """Each part takes what the one before it gives, and gives whole frames of the next."""
-        chain = self.windowing.decoder
-        part = chain[index]
-        first, last = index == 0, index == len(chain) - 1
-        per_latent = self.audio.samples_per_frame if last else chain[index + 1].frames_per_latent
-        if (first and part.frames_per_latent != 1) or per_latent % part.frames_per_latent:
-            raise ValueError(f"windowing.decoder: {part.component} has odd frames_per_latent")
-        taken, given = _part_tensors(first, last)
-        channels = {self.audio.latent_channels}
-        if index:
-            before = self.components[chain[index - 1].component].entries
-            channels = {(entry.shape_of(tensors.NEXT_FEATURES) or (0, 0))[1] for entry in before}
-        for where, entry in self._entries(part.component):
-            frames = _frames(where, entry)
-            _expect_names(where, "inputs", entry.inputs, [taken])
-            _expect_names(where, "outputs", entry.outputs, [given])
-            for width in channels:
-                _expect(where, entry, taken, (1, width, frames))
-            spec = entry.outputs[0]
-            found = spec.shape
-            most = frames * (per_latent // part.frames_per_latent)
-            # Odd strides make the sound a few samples shorter than its frames.
-            fits = len(found) == 3 and (found[2] <= most if last else found[2] == most)
-            if not fits or found[0] != 1 or (last and found[1] != self.audio.channels):
-                raise ValueError(f"{where}: {given} is {found}, for {most} frames or samples")
-            if spec.dtype != "float32":
-                raise ValueError(f"{where}: {given} is {spec.dtype}, not float32")
-
-    def _check_windows(self, index: int) -> None:
-        """Every frame count can be decoded: in one window, or in several that keep something."""
-        part = self.windowing.decoder[index]
-        windows = self.components[part.component].windows
-        for count in self.frame_counts:
-            frames = count * part.frames_per_latent
-            if not any(w == frames or 2 * part.context_frames < w < frames for w in windows):
-                raise ValueError(
-                    f"windowing.decoder[{index}]: no window of {list(windows)} frames with "
-                    f"{part.context_frames} of context decodes {frames}"
-                )
-
-
-def _part_tensors(first: bool, last: bool) -> tuple[str, str]:
-    """What a part of the decoder takes and gives."""
-    return (
-        tensors.LATENT if first else tensors.FEATURES,
-        tensors.AUDIO if last else tensors.NEXT_FEATURES,
-    )
-
-
-def _frames(where: str, entry: Entry) -> int:
-    if entry.frames is None:
-        raise ValueError(f"{where}.frames: is missing")
-    return entry.frames
-
-
-def _expect_names(
-    where: str, kind: str, specs: tuple[TensorSpec, ...], names: Sequence[str]
-) -> None:
-    found = [spec.name for spec in specs]
-    if sorted(found) != sorted(names):
-        raise ValueError(f"{where}.{kind}: are {found}, not {sorted(names)}")
-
-
-def _expect(
-    where: str, entry: Entry, tensor: str, shape: tuple[int, ...], dtype: str = "float32"
-) -> None:
-    spec = next(spec for spec in (*entry.inputs, *entry.outputs) if spec.name == tensor)
-    if spec.shape != shape:
-        raise ValueError(f"{where}: {tensor} is {spec.shape}, not {shape}")
-    if spec.dtype != dtype:
-        raise ValueError(f"{where}: {tensor} is {spec.dtype}, not {dtype}")

@@ -1,4 +1,4 @@
-"""Chunked decoding and encoding: windows that overlap, whose touched edges are thrown away.
+"""Chunked decoding and encoding: windows that overlap, whose affected edges are dropped.
 
 The decoder is convolutional: an output depends on the input frames within ``context`` frames of it
 and on no others. A window of ``W`` frames therefore gives the same as the whole sequence, but for
@@ -11,12 +11,11 @@ sound is.
     window 2     [xxooooxx]
     window 3           [xxoooooo]          the last window ends at F, however far it must reach back
 
-The decoder is also cut across its depth, into parts that are windowed each on their own. What a
-window recomputes is context, and most of the context belongs to the first layers, which are cheap:
-by windows of the whole network, a sixth of all work is done twice; by windows of parts, a
-twentieth. A part pulls its input from the part before it, as far as its next window needs, so the
-first samples are there after one window of each. Late parts have short windows, whose activations
-stay in a cache.
+The decoder is also cut across its depth, into parts with windows of their own. What a window
+recomputes is context, and most of the context belongs to the first layers, which are cheap: windows
+of the whole network do a sixth of all work twice, windows of parts a twentieth. A part pulls its
+input from the part before it, as far as its next window needs, so the first samples are there after
+one window of each. Late parts have short windows, whose activations stay in a cache.
 
     latent ----[ part 1 ]---- features ----[ part 2 ]---- features ----[ part 3 ]---- audio
           4 s at a time            1.4 s at a time            0.4 s at a time
@@ -50,10 +49,11 @@ class Window:
 
 
 def plan_windows(frames: int, window: int, context: int) -> list[Window]:
-    """Windows of ``window`` frames that produce each of ``frames`` frames once, in order.
+    """Return windows of ``window`` frames that produce each of ``frames`` frames once, in order.
 
-    Raises :class:`BundleError` where the sequence is shorter than the window (an entry of its own
-    length is needed) or the window is all context.
+    Raises:
+        BundleError: the sequence is shorter than the window (it needs an entry of its own length),
+            or the window is all context.
     """
     if frames < window:
         raise BundleError(
@@ -77,9 +77,10 @@ def plan_windows(frames: int, window: int, context: int) -> list[Window]:
 
 
 def choose_window(frames: int, available: tuple[int, ...], context: int) -> int:
-    """The largest of the exported windows that can decode ``frames`` frames.
+    """Return the largest exported window that can decode ``frames`` frames: it recomputes least.
 
-    Larger windows recompute less context. Raises :class:`BundleError` where none fits.
+    Raises:
+        BundleError: no window fits.
     """
     fitting = [w for w in available if w == frames or (w < frames and w > 2 * context)]
     if not fitting:
@@ -92,13 +93,13 @@ def choose_window(frames: int, available: tuple[int, ...], context: int) -> int:
 
 @dataclass(frozen=True)
 class PartPlan:
-    """How one part of the decoder goes over a sequence.
+    """How one part of the decoder runs over a sequence.
 
     Attributes:
         component: the program.
         frames: length of its whole input.
-        window: frames of its input per call, the name of an entry's length.
-        context: frames of its input that a window's inner edges spoil.
+        window: frames of its input per call, which choose an entry.
+        context: frames of its input at each inner edge of a window whose output is dropped.
         ratio: frames (the last part: samples) it gives for each frame of its input.
     """
 
@@ -109,13 +110,15 @@ class PartPlan:
     ratio: int
 
     def windows(self) -> list[Window]:
+        """Return all windows, in order."""
         return plan_windows(self.frames, self.window, self.context)
 
 
 def plan_decoder(manifest: Manifest, frames: int) -> tuple[PartPlan, ...]:
-    """The decoder's parts, in order, for a latent of ``frames`` frames.
+    """Return the decoder's parts, in order, for a latent of ``frames`` frames.
 
-    Raises :class:`BundleError` where a part has no window that fits.
+    Raises:
+        BundleError: a part has no window that fits.
     """
     parts = manifest.windowing.decoder
     windows = [
@@ -132,7 +135,7 @@ def plan_decoder(manifest: Manifest, frames: int) -> tuple[PartPlan, ...]:
 def plan_parts(
     parts: Sequence[DecoderPart], windows: Sequence[int], frames: int, samples_per_frame: int
 ) -> tuple[PartPlan, ...]:
-    """The parts, each with its window, in order, for a latent of ``frames`` frames."""
+    """Return the parts, each with its window, in order, for a latent of ``frames`` frames."""
     following = [*(part.frames_per_latent for part in parts[1:]), samples_per_frame]
     return tuple(
         PartPlan(
@@ -147,7 +150,7 @@ def plan_parts(
 
 
 def count_calls(parts: Sequence[PartPlan], samples: int) -> list[int]:
-    """Calls of each part until the first ``samples`` samples are there."""
+    """Count the calls of each part until the first ``samples`` samples are there."""
     calls: list[int] = []
     needed = samples
     for part in reversed(parts):
@@ -163,14 +166,20 @@ def stream_decode(
     run: Callable[[PartPlan, Array], Array],
     samples_needed: int | None = None,
 ) -> Iterator[Array]:
-    """Decodes a latent part by part, window by window, and yields the samples in order.
+    """Decode a latent part by part, window by window.
 
-    ``latent`` is float32 ``(1, latent_channels, frames)``; ``run`` calls a part's program on a
-    window, ``(1, channels, part.window)``, and returns ``(1, channels, about part.window *
-    part.ratio)``. Each chunk yielded is float32 ``(channels, samples)``; together they are the
-    one-shot result, cut after ``samples_needed`` (windows beyond are not computed). A decoder with
-    odd strides gives a few samples less than a whole frame at a window's end; that shortens the
-    last chunk only, as it shortens the one-shot result.
+    A decoder with odd strides gives a few samples less than a whole frame at a window's end; that
+    shortens the last chunk only, as it shortens the result of one call.
+
+    Args:
+        latent: float32 ``(1, latent_channels, frames)``.
+        parts: of the decoder, in order.
+        run: calls a part's program on a window, ``(1, channels, part.window)``, and returns
+            ``(1, channels, about part.window * part.ratio)``.
+        samples_needed: per channel; windows beyond are not computed. ``None``: all.
+
+    Yields:
+        Chunks, float32 ``(channels, samples)``; together what one call on everything would give.
     """
     chunks: Iterator[Array] = iter([latent])
     for part in parts:
@@ -187,7 +196,11 @@ def stream_decode(
 def _run_windows(
     chunks: Iterator[Array], part: PartPlan, run: Callable[[PartPlan, Array], Array]
 ) -> Iterator[Array]:
-    """What a part keeps of each window; takes chunks of its input when a window needs them."""
+    """Yield what a part keeps of each window; take chunks of its input when a window needs them.
+
+    Raises:
+        BundleError: the part gives too few frames or samples.
+    """
     held = next(chunks)
     begin = 0  # of what is held, in frames of the whole
     for window in part.windows():
@@ -216,11 +229,18 @@ def encode_windows(
     samples_per_frame: int,
     encode_fn: Callable[[Array], tuple[Array, Array]],
 ) -> tuple[Array, Array]:
-    """Encodes audio window by window: mean and standard deviation of the latent posterior.
+    """Encode audio window by window.
 
-    ``audio`` is float32 ``(1, channels, frames * samples_per_frame)``; ``encode_fn`` takes ``(1,
-    channels, window_frames * samples_per_frame)`` and returns mean and stdev, each ``(1,
-    latent_channels, window_frames)``. Returns both for all frames.
+    Args:
+        audio: float32 ``(1, channels, frames * samples_per_frame)``.
+        window_frames: latent frames of a window.
+        context_frames: latent frames at each inner edge that are dropped.
+        samples_per_frame: samples per channel of a latent frame.
+        encode_fn: takes ``(1, channels, window_frames * samples_per_frame)`` and returns mean and
+            stdev, each ``(1, latent_channels, window_frames)``.
+
+    Returns:
+        Mean and standard deviation of the latent posterior for all frames.
     """
     frames = audio.shape[-1] // samples_per_frame
     means: list[Array] = []

@@ -16,7 +16,7 @@ _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\
 
 
 def one_line(text: object) -> str:
-    """The text on one line: control characters as escapes, the middle of a long text left out."""
+    """Return a text on one line, with control characters escaped and the middle of it cut."""
     line = _LINE_BREAKS.sub(" ", str(text)[: 1 << 20].strip())
     line = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
     if len(line) > _LONGEST:

@@ -1,7 +1,7 @@
 """Prompt to sound: tokenizer -> conditioner -> (encoder) -> sampler over the DiT -> decoder.
 
-The pipeline drives every engine in the same way. It holds at most one stage in memory at a time
-when asked to (``low_memory``), and hands out samples window by window (``stream``).
+The pipeline drives every engine in the same way. It can hold one stage in memory at a time
+(``low_memory``), and hands out samples window by window (``stream``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -37,16 +36,16 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class GenerationResult:
-    """A sound and how it came about.
+    """A sound and how it was made.
 
     Attributes:
-        audio: float32 ``(channels, samples)``, neither normalised nor clipped, cut to the seconds
-            asked for.
-        sample_rate: Hz.
-        seed: the seed used, drawn or given.
-        warnings: what the user should hear about.
+        audio: float32 ``(channels, samples)``, neither normalised nor clipped, cut to the requested
+            seconds.
+        sample_rate: in Hz.
+        seed: the seed used, random or of the request.
+        warnings: lines for the user.
         timings: seconds by stage.
-        peak_memory: peak resident bytes by stage, if the pipeline measures memory; else empty.
+        peak_memory: peak resident bytes by stage if the pipeline measures memory, else empty.
     """
 
     audio: Audio
@@ -58,6 +57,7 @@ class GenerationResult:
 
     @property
     def seconds(self) -> float:
+        """Length of the sound."""
         return self.audio.shape[1] / self.sample_rate
 
     @property
@@ -67,7 +67,7 @@ class GenerationResult:
 
 
 class AudioStream(Iterator[Audio]):
-    """Chunks of a sound, float32 ``(channels, any)``, in order; what is needed runs on ``next``.
+    """Chunks of a sound, float32 ``(channels, any)``, in order; each ``next`` computes one.
 
     ``samples`` (per channel) is known from the start; a decoder with odd strides may end a few
     samples short of it. ``timings`` and ``peak_memory`` are complete when the stream has ended.
@@ -87,7 +87,7 @@ class AudioStream(Iterator[Audio]):
         return next(self._chunks)
 
     def result(self) -> GenerationResult:
-        """Runs the stream to its end and returns everything at once."""
+        """Run the stream to its end and return everything at once."""
         return GenerationResult(
             audio=np.concatenate(list(self), axis=1),
             sample_rate=self.sample_rate,
@@ -99,7 +99,13 @@ class AudioStream(Iterator[Audio]):
 
 
 class Pipeline:
-    """Generates sound with an engine. Close it, or use it as a context manager."""
+    """Generates sound with an engine. Close it, or use it as a context manager.
+
+    Attributes:
+        engine: runs the programs.
+        manifest: of the bundle.
+        tokenizer: of the bundle.
+    """
 
     def __init__(
         self,
@@ -110,11 +116,18 @@ class Pipeline:
         low_memory: bool = False,
         measure_memory: bool = False,
     ) -> None:
-        """``low_memory`` frees each stage before the next is loaded, at the price of loading again.
+        """Check that the bundle can be decoded; load nothing yet.
 
-        ``measure_memory`` records the peak resident memory of each stage; on Linux it resets the
-        peak of the whole process. Raises :class:`BundleError` for a bundle that asks for a noise
-        generator this version does not have, or whose decoder cannot decode its latents.
+        Args:
+            engine: runs the programs.
+            manifest: of the bundle.
+            tokenizer: of the bundle.
+            low_memory: free each stage before the next is loaded, and load it again each time.
+            measure_memory: record the peak resident memory of each stage; on Linux this resets the
+                peak of the whole process.
+
+        Raises:
+            BundleError: the noise generator is unknown, or the decoder cannot decode the latents.
         """
         if manifest.noise != NOISE_ID:
             raise BundleError(
@@ -141,9 +154,12 @@ class Pipeline:
         low_memory: bool = False,
         measure_memory: bool = False,
     ) -> Pipeline:
-        """A pipeline for a bundle or its folder, on the engine of its backend; loads nothing yet.
+        """Open a bundle, or its folder, on the engine of its backend; load nothing yet.
 
-        Raises :class:`BundleError` or :class:`EngineError` if the bundle or its engine is unfit.
+        Raises:
+            BundleError: the bundle cannot be used.
+            EngineError: its engine is missing, too old, or already in use with other threads.
+            InputError: an option is out of range.
         """
         if not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle)
@@ -156,17 +172,13 @@ class Pipeline:
         )
 
     def close(self) -> None:
+        """Free the programs."""
         self.engine.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def generate(
@@ -176,10 +188,17 @@ class Pipeline:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> GenerationResult:
-        """Makes one sound. Raises :class:`InputError` for a request out of range.
+        """Make one sound.
 
-        ``cancelled`` is asked between steps and windows; a yes raises
-        :class:`~arcmobile.runtime.sampler.Cancelled`.
+        Args:
+            request: what to make.
+            progress: called with each event.
+            cancelled: called between steps and windows; True stops the generation.
+
+        Raises:
+            InputError: the request is out of range.
+            EngineError: a program cannot be loaded or fails.
+            Cancelled: ``cancelled`` returned True.
         """
         return self.stream(request, progress=progress, cancelled=cancelled).result()
 
@@ -190,7 +209,7 @@ class Pipeline:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> AudioStream:
-        """Like :meth:`generate`, but samples come as each window is decoded."""
+        """Make one sound as :meth:`generate` does, but yield samples as windows are decoded."""
         return next(self.stream_many([request], progress=progress, cancelled=cancelled))
 
     def stream_many(
@@ -200,10 +219,11 @@ class Pipeline:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Iterator[AudioStream]:
-        """One stream per request, in order, on programs that are loaded once; run each to its end.
+        """Yield one stream per request, in order; run each to its end before the next.
 
-        All requests are checked before anything runs. With ``low_memory`` every request goes
-        through a stage before the next stage is loaded, so the first sound comes late.
+        All requests are checked before anything runs, and programs are loaded once. With
+        ``low_memory`` every request goes through a stage before the next stage is loaded, so the
+        first sound comes late.
         """
         stages = Stages(
             self.engine,
@@ -224,7 +244,7 @@ class Pipeline:
         )
 
     def _chunks(self, stages: Stages, job: Job, *, last: bool) -> Iterator[Audio]:
-        """The samples of a job; runs the stages before the decoder unless they have been run."""
+        """Yield the samples of a job; run the stages before the decoder if they have not run."""
         if job.latent is None:
             for stage in stages.before_decode:
                 stage(job, free=False)

@@ -19,7 +19,7 @@ _RESET_HIGH_WATER: Final = "5"  # see proc(5), clear_refs
 
 
 def reset_peak() -> bool:
-    """Starts a new peak at the present size; False where the system cannot (not Linux)."""
+    """Start a new peak at the present size; return False where the system cannot (not Linux)."""
     try:
         _CLEAR_REFS.write_text(_RESET_HIGH_WATER)
     except OSError:
@@ -28,7 +28,7 @@ def reset_peak() -> bool:
 
 
 def peak_bytes() -> int:
-    """Largest resident set since :func:`reset_peak`, else since the process began; bytes.
+    """Return the largest resident set, in bytes, since :func:`reset_peak` or the process began.
 
     Pages of memory-mapped program files count while they are resident. 0 where it is unknown
     (Windows).

@@ -42,9 +42,9 @@ _32: Final = np.uint64(32)
 def philox4x32(
     counter: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike], key: tuple[int, int]
 ) -> NDArray[np.uint32]:
-    """Philox4x32-10 of broadcastable counter words (uint32 values) under one key.
+    """Return Philox4x32-10 of broadcastable counter words (uint32 values) under one key.
 
-    Returns uint32 of shape ``(*broadcast, 4)``.
+    The result is uint32 of shape ``(*broadcast, 4)``.
     """
     # uint32 values in uint64, so that products keep their high half.
     c0, c1, c2, c3 = np.broadcast_arrays(*(np.asarray(word, np.uint64) for word in counter))
@@ -69,7 +69,7 @@ def _horner(terms: tuple[float, ...], z: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def log_unit(word: NDArray[np.uint32]) -> NDArray[np.float64]:
-    """Natural logarithm of ``(word + 1) / 2^32``, of the polynomial above; float64."""
+    """Return the natural logarithm of ``(word + 1) / 2^32``, by a polynomial; float64."""
     fraction, exponent = np.frexp(word.astype(np.float64) + 1.0)  # exact
     low = fraction < SQRT_HALF
     fraction = np.where(low, fraction * 2.0, fraction)
@@ -79,7 +79,7 @@ def log_unit(word: NDArray[np.uint32]) -> NDArray[np.float64]:
 
 
 def cos_sin_turn(word: NDArray[np.uint32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cosine and sine of ``2 pi word / 2^32``, of the polynomials above; float64."""
+    """Return cosine and sine of ``2 pi word / 2^32``, by polynomials; float64."""
     quadrant = (word + np.uint32(1 << 29)) >> np.uint32(30)  # uint32 addition wraps
     rest = (word - (quadrant << np.uint32(30))).view(np.int32)
     x = rest.astype(np.float64) * TWO_PI_OVER_2_32
@@ -96,10 +96,13 @@ def cos_sin_turn(word: NDArray[np.uint32]) -> tuple[NDArray[np.float64], NDArray
 def normal_noise(
     seed: int, stream: int, shape: tuple[int, ...], *, item: int = 0
 ) -> NDArray[np.float32]:
-    """Standard normal float32 tensor ``(seed, stream, item)`` of ``shape``, filled in C order.
+    """Return the standard normal float32 tensor ``(seed, stream, item)`` of ``shape``, in C order.
 
-    A shorter tensor is the beginning of a longer one. Raises ``ValueError`` for a seed outside
-    0 .. 2^64 - 1, a stream or item outside uint32, or more than 2^34 elements.
+    A shorter tensor is the beginning of a longer one.
+
+    Raises:
+        ValueError: a seed outside 0 .. 2^64 - 1, a stream or item outside uint32, or more than 2^34
+            elements.
     """
     count = prod(shape)
     blocks = -(-count // 4)
@@ -124,10 +127,13 @@ class PhiloxNoise:
     item: int = 0
 
     def initial(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the noise that sampling starts from."""
         return normal_noise(self.seed, STREAM_INITIAL, shape, item=self.item)
 
     def step(self, index: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the noise added after sampler step ``index``, counted from 1."""
         return normal_noise(self.seed, index, shape, item=self.item)
 
     def encoder(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the noise of the VAE posterior of init audio."""
         return normal_noise(self.seed, STREAM_ENCODER, shape, item=self.item)

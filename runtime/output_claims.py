@@ -18,6 +18,7 @@ import stat
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -42,11 +43,11 @@ _PAUSE_SECONDS: Final = 0.02
 
 
 class Busy(Exception):
-    """Another process holds the unfinished output, or moves the destination just now."""
+    """Another process holds the unfinished output, or is moving the destination."""
 
 
 def sibling(destination: Path, suffix: str) -> Path:
-    """The hidden name beside ``destination``; a digest stands in for a name that is too long."""
+    """Return the hidden name beside ``destination``, a digest where the name is too long."""
     name = f".{destination.name}{suffix}"
     if len(os.fsencode(name)) > _LONGEST_NAME:
         digest = hashlib.sha256(os.fsencode(destination.name)).hexdigest()[:32]
@@ -66,40 +67,48 @@ class Claim:
         self.path = path
         self._descriptor = descriptor
         found = os.lstat(path) if descriptor is None else os.fstat(descriptor)
-        self._identity = (found.st_dev, found.st_ino)
+        self._identity = _identity(found)
         self.mode = stat.S_IMODE(found.st_mode)
 
     @property
     def in_place(self) -> bool:
         """Whether what stands at ``path`` is what was claimed."""
-        return _identity(self.path) == self._identity
+        return self.is_at(self.path)
 
     def is_at(self, path: Path) -> bool:
-        """Whether what was claimed stands at ``path`` now."""
-        return _identity(path) == self._identity
+        """Return whether what was claimed stands at ``path`` now."""
+        return _identity_at(path) == self._identity
 
     def remove(self, path: Path | None = None) -> None:
-        """Removes what was claimed, wherever it was moved to; nothing that is another's."""
+        """Remove what was claimed from ``path`` if it stands there, and nothing else."""
         path = path or self.path
         if self.is_at(path):
             remove_tree(path)
 
     def close(self) -> None:
+        """Give up the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def claim_file(path: Path) -> Claim:
-    """Makes the empty file ``path`` and holds it; :class:`Busy` where another process does."""
+    """Make the empty file ``path`` and hold it.
+
+    Raises:
+        Busy: another process holds it.
+    """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     return _claim(path, lambda: os.open(path, flags, 0o666))
 
 
 def claim_folder(path: Path, *, adopt: bool = False) -> Claim:
-    """Makes the empty folder ``path`` and holds it; :class:`Busy` where another process does.
+    """Make the empty folder ``path`` and hold it.
 
     With ``adopt``, a folder that a dead run left is taken over with what is in it.
+
+    Raises:
+        Busy: another process holds it.
     """
 
     def make() -> int | None:
@@ -110,16 +119,15 @@ def claim_folder(path: Path, *, adopt: bool = False) -> Claim:
 
 
 def claim_existing(path: Path) -> Claim:
-    """Holds a folder that stands at ``path``; :class:`Busy` where another process does."""
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            time.sleep(_PAUSE_SECONDS)
-        if claim := _held(path, _open_folder(path)):
-            return claim
-    raise Busy
+    """Hold the folder that stands at ``path``.
+
+    Raises:
+        Busy: another process holds it.
+    """
+    return _claim(path, lambda: _open_folder(path))
 
 
-def _claim(path: Path, make: Any, *, adopt: bool = False) -> Claim:
+def _claim(path: Path, make: Callable[[], int | None], *, adopt: bool = False) -> Claim:
     for attempt in range(_ATTEMPTS):
         if attempt:
             time.sleep(_PAUSE_SECONDS)
@@ -127,19 +135,19 @@ def _claim(path: Path, make: Any, *, adopt: bool = False) -> Claim:
             try:
                 made = make()
             except FileExistsError:
-                if not (adopt and stat.S_ISDIR(os.lstat(path).st_mode)):
-                    if not remove_dead(path):
-                        continue
+                if adopt and stat.S_ISDIR(os.lstat(path).st_mode):
+                    made = _open_folder(path)
+                elif remove_dead(path):
                     made = make()
                 else:
-                    made = _open_folder(path)
+                    continue
             if claim := _held(path, made):
                 return claim
     raise Busy
 
 
 def _held(path: Path, descriptor: int | None) -> Claim | None:
-    """A claim once the lock is ours and ``path`` still is what was opened."""
+    """Return a claim once the lock is ours and ``path`` still is what was opened."""
     try:
         if descriptor is None or _lock(descriptor):
             claim = Claim(path, descriptor)
@@ -171,16 +179,26 @@ def _open_folder(path: Path) -> int | None:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return None
+def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _identity_at(path: Path) -> tuple[int, int] | None:
+    try:
+        return _identity(os.lstat(path))
+    except FileNotFoundError:
+        return None
+
+
 def remove_dead(path: Path) -> bool:
-    """Removes what a dead run left at ``path``; False if its writer lives."""
+    """Remove what a dead run left at ``path``.
+
+    Returns:
+        False where its writer is alive.
+
+    Raises:
+        PermissionError: it cannot be opened.
+    """
     try:
         kind = os.lstat(path).st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
@@ -199,8 +217,7 @@ def remove_dead(path: Path) -> bool:
     try:
         if not _lock(descriptor):
             return False
-        found = os.fstat(descriptor)
-        if _identity(path) == (found.st_dev, found.st_ino):
+        if _identity_at(path) == _identity(os.fstat(descriptor)):
             remove_tree(path)
         return True
     finally:
@@ -208,7 +225,7 @@ def remove_dead(path: Path) -> bool:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes a file or a folder; folders in it that deny it are made writable first."""
+    """Remove a file or a folder; folders in it that forbid it are made writable first."""
 
     def unlock(function: Any, name: str, _: Any) -> None:
         for folder in (Path(name).parent, Path(name)):
@@ -223,10 +240,12 @@ def remove_tree(path: Path) -> None:
 
 
 def restore(destination: Path) -> None:
-    """Puts back a folder that a killed run had moved aside, or removes it if no longer needed.
+    """Put back a folder that a killed run had moved aside, or remove it if no longer needed.
 
-    The caller holds the claim of ``destination``. Raises :class:`Busy` where the run that moved it
-    is alive and removing it.
+    The caller holds the claim of ``destination``.
+
+    Raises:
+        Busy: the run that moved it is alive and removing it.
     """
     old = sibling(destination, OLD)
     if not os.path.lexists(old):
@@ -238,7 +257,14 @@ def restore(destination: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Swaps two names in one step; False where kernel, C library or disk cannot."""
+    """Swap two names in one step.
+
+    Returns:
+        False where the kernel, the C library or the file system cannot.
+
+    Raises:
+        OSError: they can, and it failed.
+    """
     renameat2 = _renameat2()
     if renameat2 is None:
         return False
@@ -260,13 +286,8 @@ def _renameat2() -> Any:
         function = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return None
-    function.argtypes = (
-        ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_uint,
-    )
+    name = (ctypes.c_int, ctypes.c_char_p)  # folder, path
+    function.argtypes = (*name, *name, ctypes.c_uint)
     return function
 
 
@@ -275,7 +296,7 @@ _swept_lock = threading.Lock()
 
 
 def sweep(folder: Path) -> None:
-    """Removes what dead runs left in ``folder``, once per process; what resists stays.
+    """Remove what dead runs left in ``folder``, once per process; what cannot be removed stays.
 
     Folders that a killed run had moved aside are put back.
     """
@@ -305,7 +326,7 @@ def _sweep_partial(path: Path) -> None:
 def _sweep_old(path: Path) -> None:
     name = path.name.removesuffix(OLD)[1:]
     if name.startswith(_SHORTENED):
-        return  # what it was called is only known to the next run that writes it
+        return  # only the next run that writes it knows its full name
     destination = path.with_name(name)
     claim = claim_folder(sibling(destination, PARTIAL))
     try:
@@ -316,20 +337,20 @@ def _sweep_old(path: Path) -> None:
 
 
 def _sweep_legacy(path: Path) -> None:
-    """Leftovers of releases that took no locks: files that no process has open.
+    """Remove what releases without locks left: files that no process has open.
 
-    Their folders are kept open by nobody even while they are written, so those must be a day old.
+    Nobody keeps their folders open even while they are written, so those must be a day old.
     """
     found = os.lstat(path)
     if stat.S_ISREG(found.st_mode):
-        if not _is_open_somewhere((found.st_dev, found.st_ino)):
+        if not _is_open_somewhere(_identity(found)):
             path.unlink()
     elif stat.S_ISDIR(found.st_mode) and time.time() - found.st_mtime > 24 * 3600:
         remove_tree(path)
 
 
 def _is_open_somewhere(identity: tuple[int, int]) -> bool:
-    """Whether a process has the file open; True where that cannot be known."""
+    """Return whether a process has the file open; True where that cannot be known."""
     processes = [path for path in Path("/proc").glob("[0-9]*") if path.is_dir()]
     if not processes:
         return True
@@ -342,7 +363,6 @@ def _is_open_somewhere(identity: tuple[int, int]) -> bool:
             return True
         for descriptor in descriptors:
             with suppress(OSError):
-                found = descriptor.stat()
-                if (found.st_dev, found.st_ino) == identity:
+                if _identity(descriptor.stat()) == identity:
                     return True
     return False

@@ -1,4 +1,4 @@
-"""What is asked of the pipeline, checked against the bundle before anything is loaded."""
+"""Requests to the pipeline, checked against the bundle before anything is loaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from arcmobile.runtime.sampler import NoiseSource
 from arcmobile.runtime.schedule import pingpong_schedule
 from arcmobile.runtime.tokenizer import check_text
 
-SECONDS_INPUT: Final = "seconds_total"  # the number input that is told the length of the sound
+SECONDS_INPUT: Final = "seconds_total"  # the number input that takes the length of the sound
 _LARGEST_NUMBER: Final = float(np.finfo(np.float32).max)
 DEFAULT_NOISE_LEVEL: Final = 0.7  # with init audio: recognisable, yet free to follow the prompt
 
@@ -31,9 +31,13 @@ Stage = Literal["tokenize", "load", "conditioner", "encoder", "dit", "decode"]
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """``done`` of ``total`` parts of a stage: sampler steps, latent frames decoded, else 0 or 1.
+    """Progress of a stage.
 
-    ``detail`` is the component for the stage ``load``.
+    Attributes:
+        stage: the stage that runs.
+        done: sampler steps or decoded latent frames, else 0 or 1.
+        total: value of ``done`` at the end of the stage.
+        detail: component that is loaded, for the stage ``load``.
     """
 
     stage: Stage
@@ -51,12 +55,12 @@ class GenerationRequest:
 
     Attributes:
         prompt: text; the empty one is allowed.
-        seconds: length of the result; ``None`` is the longest the bundle can make.
-        steps: sampler steps, 1 to 64; ``None`` is the bundle's default.
-        seed: 0 to 2^64 - 1; ``None`` draws one, which the result reports.
+        seconds: length of the result; ``None``: the longest the bundle can make.
+        steps: sampler steps, 1 to 64; ``None``: the bundle's default.
+        seed: 0 to 2^64 - 1; ``None``: a random one, which the result reports.
         init_audio: start from this sound instead of noise: a sound file, or float32 ``(channels,
             samples)`` at the model's sample rate. Padded with silence or cut to length.
-        noise_level: how much of ``init_audio`` is replaced by noise, in (0, 1]; ``None`` is 0.7.
+        noise_level: share of ``init_audio`` that noise replaces, in (0, 1]; ``None``: 0.7.
         numbers: values of the model's number inputs by name; the default is ``seconds`` for
             ``seconds_total`` and the minimum for any other.
         noise: source of the noise in place of the generator the bundle names, e.g. recorded arrays.
@@ -74,12 +78,20 @@ class GenerationRequest:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A request made definite: everything is chosen and in range.
+    """A request with every default filled in and every value in range.
 
-    ``samples`` per channel of the result, ``frames`` of the latent (an exported count),
-    ``frames_needed`` of them to hear, ``decoder`` its parts and windows, ``times`` of the sampler,
-    ``init`` float32 ``(1, channels, frames * samples_per_frame)``, ``numbers`` as float32 arrays
-    ``(1,)``.
+    Attributes:
+        prompt: text.
+        samples: per channel of the result.
+        frames: latent frames, an exported count.
+        frames_needed: latent frames that the result covers.
+        decoder: parts and windows of the decoder.
+        times: of the sampler, float32 ``(steps + 1,)``.
+        seed: of the noise.
+        noise: source of the noise.
+        init: sound to start from, float32 ``(1, channels, frames * samples_per_frame)``.
+        numbers: number inputs, float32 ``(1,)``.
+        warnings: lines for the user.
     """
 
     prompt: str
@@ -96,15 +108,16 @@ class Plan:
 
 
 def longest_seconds(manifest: Manifest) -> float:
-    """Length in seconds of the longest sound the bundle can make."""
+    """Return the length in seconds of the longest sound the bundle can make."""
     audio = manifest.audio
     return max(manifest.frame_counts) * audio.samples_per_frame / audio.sample_rate
 
 
 def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
-    """Checks a request against a manifest and settles its defaults; reads the init audio.
+    """Check a request against a manifest and fill in its defaults; read the init audio.
 
-    Raises :class:`InputError` naming the option and its range.
+    Raises:
+        InputError: naming the option and its range.
     """
     check_text(request.prompt)
     audio = manifest.audio
@@ -158,12 +171,10 @@ def make_plan(request: GenerationRequest, manifest: Manifest) -> Plan:
 
 
 def _samples(seconds: float, longest: float, audio: AudioFormat) -> int:
-    """Number of samples; the range is checked in whole samples, so that rounding does not bite.
-
-    Less than a latent frame too much is the longest sound said with fewer digits: 11.9 for 11.888.
-    """
+    # In whole samples, so that rounding does not matter; and less than a latent frame too much is
+    # the longest sound written with fewer digits: 11.9 for 11.888.
     most = round(longest * audio.sample_rate)
-    # Compared first: the product of a large number would be infinite, which has no whole samples.
+    # Compared first: the product of a large number would be infinite, which cannot be rounded.
     usable = isinstance(seconds, int | float) and 0 < seconds <= longest + 1
     samples = round(seconds * audio.sample_rate) if usable else 0
     if not 1 <= samples < most + audio.samples_per_frame:
@@ -224,9 +235,9 @@ def _init_audio(request: GenerationRequest, frames: int, manifest: Manifest) -> 
 
 
 def _init_audio_warnings(init: InitAudio, samples: int, audio: AudioFormat) -> list[str]:
-    """Says that the start audio is longer than the model takes, or shorter than the sound made.
+    """Warn where the init audio is longer than the model takes or shorter than the result.
 
-    Less than a latent frame is passed over, as in the length of the sound.
+    Less than a latent frame is ignored, as in the length of the sound.
     """
     taken = init.audio.shape[1]
     if init.found > taken:

@@ -1,7 +1,7 @@
 """Ping-pong sampling: denoise fully, add fresh noise at the next level, repeat.
 
 At every step the model gives the velocity ``v`` at time ``t``; ``denoised = x - t * v`` is its
-guess of the clean latent, and ``x = (1 - t_next) * denoised + t_next * fresh noise`` goes to the
+estimate of the clean latent, and ``x = (1 - t_next) * denoised + t_next * fresh noise`` goes to the
 next step. Everything is float32, as upstream computes it.
 """
 
@@ -17,7 +17,7 @@ Latent = NDArray[np.float32]  # (1, latent_channels, frames)
 
 
 class Cancelled(Exception):
-    """The caller's ``cancelled`` answered yes; no result."""
+    """The caller cancelled; there is no result."""
 
 
 class NoiseSource(Protocol):
@@ -27,15 +27,15 @@ class NoiseSource(Protocol):
     """
 
     def initial(self, shape: tuple[int, ...]) -> Latent:
-        """The noise sampling starts from."""
+        """Return the noise that sampling starts from."""
         ...
 
     def step(self, index: int, shape: tuple[int, ...]) -> Latent:
-        """The noise added after sampler step ``index``, counted from 1."""
+        """Return the noise added after sampler step ``index``, counted from 1."""
         ...
 
     def encoder(self, shape: tuple[int, ...]) -> Latent:
-        """The noise of the VAE posterior of init audio."""
+        """Return the noise of the VAE posterior of init audio."""
         ...
 
 
@@ -49,13 +49,22 @@ def pingpong(
     on_step: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Latent:
-    """Runs the sampler and returns the final latent of ``shape``, float32.
+    """Run the sampler.
 
-    ``velocity(x, t)`` is the model: ``x`` of ``shape``, ``t`` a float32 in (0, 1]. ``times`` is the
-    schedule of :func:`~arcmobile.runtime.schedule.pingpong_schedule`: steps + 1 values. With
-    ``init`` (the latent of init audio) the start is ``init`` mixed with noise at ``times[0]``.
-    ``on_step(done, total)`` is called after each step. ``cancelled`` is asked before each step and
-    raises :class:`Cancelled`.
+    Args:
+        velocity: the model, ``velocity(x, t)`` with ``x`` of ``shape`` and ``t`` in (0, 1].
+        times: of :func:`~arcmobile.runtime.schedule.pingpong_schedule`, steps + 1 values.
+        noise: source of the noise.
+        shape: of the latent.
+        init: latent of init audio, to start from it mixed with noise at ``times[0]``.
+        on_step: called as ``on_step(done, total)`` after each step.
+        cancelled: called before each step; True stops the sampler.
+
+    Returns:
+        The final latent of ``shape``, float32.
+
+    Raises:
+        Cancelled: ``cancelled`` returned True.
     """
     steps = len(times) - 1
     x = noise.initial(shape)
@@ -66,8 +75,8 @@ def pingpong(
             raise Cancelled(f"cancelled before step {index + 1} of {steps}")
         now, following = times[index], times[index + 1]
         denoised = x - now * velocity(x, now)
-        # Upstream draws noise on the last step too and multiplies it by 0; a counter-based
-        # generator loses nothing by leaving that out.
+        # Upstream makes noise for the last step too and multiplies it by 0; a counter-based
+        # generator can leave that out.
         if following > 0:
             fresh = noise.step(index + 1, shape)
             x = (np.float32(1) - following) * denoised + following * fresh

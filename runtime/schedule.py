@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from arcmobile.runtime import bounds
 from arcmobile.runtime.errors import InputError
 
-MAX_STEPS: Final = 64
+MAX_STEPS: Final = bounds.STEPS
 
 
 def pingpong_schedule(
@@ -20,14 +21,15 @@ def pingpong_schedule(
     logsnr_end: float,
     sigma_max: float = 1.0,
 ) -> NDArray[np.float32]:
-    """Times ``t`` of shape ``(steps + 1,)``, float32, from ``sigma_max`` down to 0.
+    """Return times ``t`` of shape ``(steps + 1,)``, float32, from ``sigma_max`` down to 0.
 
     ``t = sigmoid(-linspace(logsnr_start, logsnr_end, steps + 1))`` with the first value replaced by
     ``sigma_max`` and the last by 0. With ``sigma_max`` below 1 (audio to audio) the line starts at
     the log-SNR of ``sigma_max`` instead. As upstream does, a ``sigma_max`` below
     ``sigmoid(-logsnr_end)`` makes the inner times rise before they fall to 0.
 
-    Raises :class:`InputError` for steps outside 1 .. 64 or sigma_max outside (0, 1].
+    Raises:
+        InputError: steps outside 1 .. 64, or sigma_max outside (0, 1].
     """
     if not 1 <= steps <= MAX_STEPS:
         raise InputError(f"--steps {steps}: give 1 to {MAX_STEPS}")
@@ -36,8 +38,8 @@ def pingpong_schedule(
     if sigma_max < 1.0:
         logsnr_start = math.log((1.0 - sigma_max) / sigma_max + 1e-6)
     logsnr = _linspace(logsnr_start, logsnr_end, steps + 1)
-    # The exponential in float64: those of float32 differ between libraries in the last bit, which
-    # int8 networks turn into other roundings, and a seed would sound a little different elsewhere.
+    # In float64: float32 exponentials differ between libraries in the last bit, which int8 networks
+    # turn into other roundings, and a seed would sound a little different elsewhere.
     odds = np.exp(logsnr.astype(np.float64)).astype(np.float32)
     times = np.float32(1) / (np.float32(1) + odds)
     times[0], times[-1] = sigma_max, 0.0
@@ -45,7 +47,7 @@ def pingpong_schedule(
 
 
 def _linspace(start: float, end: float, count: int) -> NDArray[np.float32]:
-    """float32 ``linspace`` from both ends, as upstream's tensor library does (numpy's differs)."""
+    """Return a float32 ``linspace`` from both ends, as PyTorch's; numpy's differs."""
     first, last = np.float32(start), np.float32(end)
     step = (last - first) / np.float32(count - 1)
     index = np.arange(count, dtype=np.float32)

@@ -1,7 +1,7 @@
 """The stages of a generation, one method each, over any engine: text, init audio, DiT, decoder.
 
 :class:`Stages` runs them on a :class:`Job`; which stage runs when, and what stays in memory
-between them, is decided in :mod:`arcmobile.runtime.generate`.
+between them, :mod:`arcmobile.runtime.generate` decides.
 """
 
 from __future__ import annotations
@@ -36,7 +36,16 @@ Array = NDArray[np.float32]
 
 @dataclass
 class Timings:
-    """Seconds: ``load`` by stage, ``dit_steps`` each, ``decode_windows`` by chunk of sound."""
+    """Seconds of each stage.
+
+    Attributes:
+        tokenize: tokenizing the prompt.
+        load: loading programs, by stage.
+        conditioner: running the conditioner.
+        encoder: running the encoder.
+        dit_steps: each sampler step.
+        decode_windows: each chunk of sound.
+    """
 
     tokenize: float = 0.0
     load: dict[str, float] = field(default_factory=dict)
@@ -47,23 +56,35 @@ class Timings:
 
     @property
     def compute(self) -> float:
-        """All but loading; time the consumer of a stream takes is not counted."""
+        """Everything except loading, and without the time that the consumer of a stream takes."""
         sampling, decoding = sum(self.dit_steps), sum(self.decode_windows)
         return self.tokenize + self.conditioner + self.encoder + sampling + decoding
 
     @property
     def total(self) -> float:
+        """Loading and computing."""
         return self.compute + sum(self.load.values())
 
     @property
     def first_audio(self) -> float:
-        """Until the first samples were there, loading included."""
+        """Time to the first samples, loading included."""
         return self.total - sum(self.decode_windows[1:])
 
 
 @dataclass
 class Job:
-    """A request on its way through the stages."""
+    """A request and its intermediate results.
+
+    Attributes:
+        plan: the checked request.
+        tokens: of the prompt.
+        timings: so far.
+        warnings: lines for the user.
+        peak_memory: bytes by stage, where they are measured.
+        conditioning: outputs of the conditioner.
+        init: latent of the init audio, float32 ``(1, latent_channels, frames)``.
+        latent: result of the sampler, of the same shape.
+    """
 
     plan: Plan
     tokens: TokenizedPrompt
@@ -99,7 +120,7 @@ class Stages:
         self.before_decode = (self._condition, self._encode, self._sample)
 
     def start(self, request: GenerationRequest) -> Job:
-        """Checks the request and tokenizes its prompt."""
+        """Check the request and tokenize its prompt."""
         plan = make_plan(request, self._manifest)
         timings = Timings()
         self._report("tokenize", 0, 1)
@@ -125,7 +146,7 @@ class Stages:
             self._report("conditioner", 1, 1)
 
     def _encode(self, job: Job, *, free: bool) -> None:
-        """The latent of the init audio: a sample of the VAE's posterior, as upstream takes it."""
+        """Sample the latent of the init audio from the VAE's posterior, as upstream does."""
         if job.plan.init is None:
             if free:
                 self._engine.unload(tensors.ENCODER)
@@ -187,7 +208,7 @@ class Stages:
         _check_finite(tensors.DIT, job.latent)
 
     def decode(self, job: Job, *, free: bool) -> Iterator[Audio]:
-        """The samples of a job whose latent is there, chunk by chunk, cut to its length."""
+        """Yield the samples of a job whose latent is there, float32 ``(channels, any)``."""
         plan = job.plan
         entries = {
             part.component: self._entry(part.component, part.window) for part in plan.decoder
@@ -222,9 +243,9 @@ class Stages:
     def _stage(
         self, job: Job, stage: str, entries: Mapping[str, str], *, free: bool
     ) -> Iterator[None]:
-        """Loads a stage's components, each with its entry, and times that.
+        """Load a stage's components, each with its entry; afterwards free them if asked.
 
-        Afterwards notes the peak and frees them if asked.
+        Loading is timed, and the peak of memory is noted.
         """
         self._check_cancelled()
         if self._measure_memory:

@@ -1,7 +1,7 @@
-"""JSON from outside, read strictly: nothing is passed over, whatever it is an error of one line.
+"""JSON from outside, read strictly: everything unusual is an error of one line.
 
-Libraries let pass what readers in other languages do not: the last of two equal keys, ``NaN``,
-numbers that become infinite, a byte order mark. And deep nesting ends some of them.
+Libraries accept what readers in other languages refuse: two equal keys, ``NaN``, numbers that
+become infinite, a byte order mark. And deep nesting crashes some of them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 from typing import Any, Final
 
 _BYTE_ORDER_MARK: Final = "\ufeff"
-# Strings first, so that brackets in them do not count.
 _MOST_VALUES: Final = 4_000_000  # of all kinds, so that memory stays below a gigabyte
+# Strings first, so that brackets in them do not count.
 _TOKENS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -23,7 +23,7 @@ def parse_json(data: bytes | str, *, most_bytes: int, most_levels: int) -> Any:
     Args:
         data: UTF-8, or text.
         most_bytes: its largest size.
-        most_levels: how deep arrays and objects may lie in each other.
+        most_levels: deepest nesting of arrays and objects.
 
     Raises:
         ValueError: it is larger or deeper than that, not JSON, has a key twice or a number that is
@@ -78,10 +78,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_finite(value: Any, key: str = "") -> None:
-    """Refuse numbers that are not finite by the key they stand at; objects have been checked."""
+    # Objects have been checked when they were read. The key is for the message.
     if isinstance(value, list):
-        for one in value:
-            _check_finite(one, key)
+        for item in value:
+            _check_finite(item, key)
     elif isinstance(value, float) and not math.isfinite(value):
         where = f"{key[:80]}: " if key else ""
         raise ValueError(f"{where}{value} is not a finite number")

@@ -18,17 +18,19 @@ from arcmobile.runtime.errors import BundleError, InputError, one_line
 from arcmobile.runtime.tokenizer_file import check_tokenizer_file
 from arcmobile.runtime.verified_files import open_regular
 
-# Tried when a file is opened, so that one that fails on them is refused there.
+# Tried when a file is opened, so that a file that fails on them is refused there.
 _TRIED_PROMPTS: Final = ("", "soft rain", "é \u3000x</s> <extra_id_0>\u200d")
 
 
 @dataclass(frozen=True)
 class TokenizedPrompt:
-    """What the conditioner takes, and what the user should hear about.
+    """Inputs of the conditioner.
 
-    ``input_ids`` int32 ``(1, max_length)``, padded; ``attention_mask`` float32 ``(1, max_length)``,
-    1 = token, 0 = padding; ``count`` is the number of tokens with the closing ``</s>`` before
-    truncation; ``warning`` says that the prompt was too long, or is ``None``.
+    Attributes:
+        input_ids: int32 ``(1, max_length)``, padded.
+        attention_mask: float32 ``(1, max_length)``, 1 = token, 0 = padding.
+        count: number of tokens with the closing ``</s>``, before truncation.
+        warning: line for the user where the prompt was too long, else ``None``.
     """
 
     input_ids: NDArray[np.int32]
@@ -44,7 +46,7 @@ class PromptTokenizer:
         """Make a tokenizer of the text of a ``tokenizer.json``.
 
         Raises:
-            ValueError: it is none that is supported, or an id lies outside its vocabulary.
+            ValueError: it is not supported, or an id lies outside its vocabulary.
         """
         size = check_tokenizer_file(tokenizer_json)
         for name, number in (("pad_id", pad_id), ("eos_id", eos_id)):
@@ -52,7 +54,7 @@ class PromptTokenizer:
                 raise ValueError(f"tokenizer.{name} {number} is outside its {size} ids")
         with _as_value_error():
             self._tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json)
-            # Whatever the file asks for: the whole count is wanted, and the shape is ours.
+            # Whatever the file asks for: the count is that of all tokens, and we cut and pad.
             self._tokenizer.no_truncation()
             self._tokenizer.no_padding()
         self.max_length = max_length
@@ -63,7 +65,11 @@ class PromptTokenizer:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> PromptTokenizer:
-        """The tokenizer of a bundle; :class:`BundleError` if its file is broken."""
+        """Open the tokenizer of a bundle.
+
+        Raises:
+            BundleError: its file is broken.
+        """
         spec = bundle.manifest.tokenizer
         record = next(record for record in spec.files if record.file == TOKENIZER_NAME)
         path = bundle.file(record)
@@ -78,10 +84,13 @@ class PromptTokenizer:
             ) from error
 
     def __call__(self, prompt: str) -> TokenizedPrompt:
-        """Tokenizes one prompt; the empty one is allowed and gives a lone ``</s>``.
+        """Tokenize one prompt; the empty one is allowed and gives a lone ``</s>``.
 
         Text of special tokens (``</s>``, ``<extra_id_0>``) becomes the special token, as upstream.
-        Raises :class:`InputError` for anything that is not text.
+
+        Raises:
+            InputError: the prompt is not text, or too long.
+            BundleError: the tokenizer fails on it.
         """
         check_text(prompt)
         try:
@@ -112,7 +121,7 @@ class PromptTokenizer:
 
 @contextmanager
 def _as_value_error() -> Iterator[None]:
-    """Turns whatever the library raises into ValueError; a panic of it is no Exception."""
+    # A panic of the library is not an Exception.
     try:
         with native_log():  # where a panic leaves its trace
             yield
@@ -123,7 +132,11 @@ def _as_value_error() -> Iterator[None]:
 
 
 def check_text(prompt: object) -> None:
-    """Raises :class:`InputError` unless ``prompt`` is a str of UTF-8 that is not too long."""
+    """Check that a prompt is a string that UTF-8 can hold, and not too long.
+
+    Raises:
+        InputError: it is not.
+    """
     if not isinstance(prompt, str):
         raise InputError(f"prompt: is {type(prompt).__name__}, not text; give a string")
     try:

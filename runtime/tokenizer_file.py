@@ -1,7 +1,7 @@
-"""What a ``tokenizer.json`` may hold: a T5 tokenizer in the form its exporters write, no more.
+"""The subset of ``tokenizer.json`` that is read: a T5 tokenizer as its exporters write it.
 
-The ``tokenizers`` library runs whatever a file asks for, in whatever time and memory it takes, and
-ends in a panic over some of it. The native runner reads the same subset.
+The ``tokenizers`` library does whatever a file asks for, in whatever time and memory it takes, and
+panics over some of it. The native runner reads the same subset.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check_tokenizer_file(text: str) -> int:
         raise ValueError("model.unk_id: outside the vocabulary")
     known = {piece[0] for piece in pieces}
     added = _added_tokens(document)
-    normalizers = list(_normalizers(document.get("normalizer")))
+    normalizers = list(_steps(document.get("normalizer"), "normalizers"))
     if len(normalizers) > _MOST_NORMALIZERS:
         raise ValueError("normalizer: too many steps")
     for step in normalizers:
@@ -80,20 +80,20 @@ def _added_tokens(document: dict[str, Any]) -> set[str]:
     return added
 
 
-def _normalizers(step: Any) -> Iterator[dict[str, Any]]:
-    yield from _steps(step, "normalizers")
-
-
 def _steps(step: Any, name: str) -> Iterator[dict[str, Any]]:
-    """A step, or those of a sequence; the depth of the document is bounded, so this is too."""
+    """Yield a step, or those of a sequence; the depth of the document is bounded.
+
+    Raises:
+        ValueError: a sequence has no list of steps.
+    """
     if step is None:
         return
     if _type_of(step) == "Sequence":
         inner = step.get(name)
         if not isinstance(inner, list):
             raise ValueError(f"{name}: must be a list")
-        for one in inner:
-            yield from _steps(one, name)
+        for item in inner:
+            yield from _steps(item, name)
     else:
         yield step
 
@@ -116,7 +116,7 @@ def _check_normalizer(step: dict[str, Any]) -> None:
 
 
 def _check_charsmap(table: Any) -> None:
-    """A double array of 32-bit units after its size in bytes, then the replacements."""
+    # The size in bytes of a double array of 32-bit units, the array, then the replacements.
     where = "normalizer.precompiled_charsmap"
     if not isinstance(table, str):
         raise ValueError(f"{where}: must be a string")

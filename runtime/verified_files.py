@@ -5,9 +5,9 @@ named by the sha256 of its file's real path, and hold one line::
 
     arcmobile-verified-1 SIZE MTIME_NS CTIME_NS INODE DEVICE SHA256
 
-The native runner reads and writes the same ones. A stamp is believed while all of its numbers are
-the file's. Whoever can write there can write bundles too: stamps guard against broken copies, not
-against an enemy; ``inspect --verify`` asks no stamp.
+The native runner reads and writes the same stamps. A stamp is believed while all of its numbers are
+those of the file. Whoever can write there can write bundles too: stamps guard against broken
+copies, not against an attacker; ``inspect --verify`` ignores them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ _LONGEST_STAMP: Final = 512  # bytes
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file for reading; OSError for all else, a FIFO too, without waiting for a writer."""
+    """Open a regular file for reading.
+
+    Raises:
+        OSError: it cannot be opened or is not a regular file; a FIFO does not block.
+    """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
     kind = os.fstat(descriptor).st_mode
@@ -42,19 +46,19 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def file_digest(path: Path) -> str:
-    """The sha256 of a file in hex, read in pieces; OSError if it cannot be read."""
+    """Return the sha256 of a file in hex, read in pieces; OSError if it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def has_digest(file: BufferedReader, path: Path, sha256: str, *, read: bool = False) -> bool:
-    """Whether an open file has this sha256.
+    """Return whether an open file has this sha256.
 
     Args:
         file: opened for reading, at its beginning.
         path: where it was opened.
         sha256: in hex.
-        read: read the file even where a stamp says so already.
+        read: read the file even if a stamp exists.
     """
     before = _line(file, sha256)
     stamp = _stamp_of(path)
@@ -84,7 +88,7 @@ def _says(stamp: Path, line: str) -> bool:
 
 
 def _stamp_of(path: Path) -> Path | None:
-    """Where the stamp of a file belongs; None where there is no home for it."""
+    """Return where the stamp of a file belongs; None where there is no home folder."""
     folder = os.environ.get("ARCMOBILE_CACHE")
     if not folder:
         base = os.environ.get("XDG_CACHE_HOME")

@@ -2,9 +2,9 @@
 
 The content grows under a hidden name beside the destination and is renamed into place. Whenever a
 process is killed, the destination holds the old content or the new, or the next run that writes
-there puts the old one back; the same run removes what dead ones left in that folder. A second
-writer of one destination is refused. Devices, FIFOs and ``/dev/stdout`` are written into and stay
-what they are. See :mod:`arcmobile.runtime.output_claims` for the names and locks.
+there puts the old one back; that run also removes what dead ones left in the folder. A second
+writer of one destination is refused. Devices, FIFOs and ``/dev/stdout`` are written into and never
+replaced. See :mod:`arcmobile.runtime.output_claims` for the names and locks.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def whole_file(path: AnyPath, *, overwrite: bool, option: str = "") -> Iterator[
         OutputError: the file cannot be written, is there already, or is being written by another
             process.
     """
-    named = f"{option} {os.fspath(path)}".strip()
+    named = _named(path, option)
     # Absolute, so that a change of working directory inside the block does no harm.
     given = Path(os.path.abspath(path))  # noqa: PTH100 (resolve() follows links)
     check_file(path, overwrite=overwrite, option=option)
@@ -119,8 +119,8 @@ def whole_folder(
 
     Args:
         path: the folder to make; its parents are made too. An empty folder there is no obstacle.
-        replaceable: name of the file by which a folder is known as one of ours: nothing else is
-            ever replaced, so that a slip of the keyboard does no harm.
+        replaceable: name of a file that marks a folder as one of ours: no other folder is ever
+            replaced, so that a typing error does no harm.
         overwrite: whether such a folder may be replaced, once the new one is complete.
         keep_partial: leave what was written when the block fails, and give it to the next run: for
             downloads that resume.
@@ -130,7 +130,7 @@ def whole_folder(
         OutputError: the folder cannot be written, is there and may not be replaced, or is being
             written by another process.
     """
-    named = f"{option} {os.fspath(path)}".strip()
+    named = _named(path, option)
     target = Path(os.path.realpath(path))
     check_folder(path, replaceable=replaceable, overwrite=overwrite, option=option)
     with _as_output_error(named, target):
@@ -150,8 +150,12 @@ def whole_folder(
             claim.close()
 
 
+def _named(path: AnyPath, option: str) -> str:
+    return f"{option} {os.fspath(path)}".strip()
+
+
 def unfinished_folder(path: AnyPath, keep_partial: bool = False) -> Path:
-    """Where the content of the folder ``path`` grows, beside it."""
+    """Return where the content of the folder ``path`` grows, beside it."""
     return sibling(Path(os.path.realpath(path)), KEPT if keep_partial else PARTIAL)
 
 
@@ -163,7 +167,7 @@ def check_file(path: AnyPath, *, overwrite: bool, option: str = "") -> None:
     Raises:
         OutputError: ``path`` is taken, or its folder cannot be written.
     """
-    named = f"{option} {os.fspath(path)}".strip()
+    named = _named(path, option)
     given = Path(os.path.abspath(path))  # noqa: PTH100 (resolve() follows links)
     with _as_output_error(named, given):
         if given.is_dir():
@@ -182,11 +186,11 @@ def check_folder(path: AnyPath, *, replaceable: str, overwrite: bool, option: st
     Raises:
         OutputError: ``path`` is taken, cannot be replaced, or its parent cannot be written.
     """
-    named = f"{option} {os.fspath(path)}".strip()
+    named = _named(path, option)
     target = Path(os.path.realpath(path))
     with _as_output_error(named, target):
         if target.is_dir():
-            # Replacing it would take the ground from under the shell that stands in it.
+            # Replacing it would leave the shell in a folder that is gone.
             if Path(os.path.realpath(os.curdir)).is_relative_to(target):
                 raise OutputError(f"{named}: is the working folder; choose a folder inside it")
             if target.is_mount():
@@ -217,7 +221,7 @@ def _check_parent(target: Path, named: str) -> None:
 
 
 def is_written_into(path: Path) -> bool:
-    """Whether ``path`` is a device, a FIFO, a socket, or the name of an open descriptor."""
+    """Return whether ``path`` is a device, a FIFO, a socket, or the name of a descriptor."""
     if _descriptor_of(path) is not None:
         return True
     try:
@@ -227,13 +231,12 @@ def is_written_into(path: Path) -> bool:
     return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
 
 
-def _descriptor_of(path: Path) -> tuple[Path, int | None] | None:
-    """The entry under ``/proc/PID/fd`` that ``path`` leads to, and its number if it is ours."""
+def _descriptor_of(path: Path) -> tuple[int, int] | None:
+    """Return process and number of the entry under ``/proc/PID/fd`` that ``path`` leads to."""
     for _ in range(40):  # as many links as Linux follows
         match = _DESCRIPTORS.fullmatch(os.path.realpath(path.parent))
         if match and path.name.isdigit():
-            ours = int(match[1]) == os.getpid()
-            return path, int(path.name) if ours else None
+            return int(match[1]), int(path.name)
         try:
             path = path.parent / path.readlink()
         except OSError:
@@ -242,9 +245,9 @@ def _descriptor_of(path: Path) -> tuple[Path, int | None] | None:
 
 
 def _copy_into(source: Path, device: Path) -> None:
-    found = _descriptor_of(device)
-    if found is not None and found[1] is not None:
-        descriptor = os.dup(found[1])  # goes on where the shell's redirection stands
+    process, number = _descriptor_of(device) or (0, 0)
+    if process == os.getpid():
+        descriptor = os.dup(number)  # continues where the shell's redirection stands
     else:
         descriptor = os.open(device, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
     with source.open("rb") as data, os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -275,7 +278,11 @@ def _put_file(claim: Claim, target: Path, *, overwrite: bool) -> None:
 
 
 def _put_folder(claim: Claim, target: Path, *, overwrite: bool, named: str) -> None:
-    """Rename the new folder into place; an old one goes in the same step, where that can be."""
+    """Rename the new folder into place, in exchange for an old one where the system can.
+
+    Raises:
+        OutputError: a folder has appeared that may not be replaced.
+    """
     if not target.is_dir() or not any(target.iterdir()):
         if os.name == "nt" and target.is_dir():
             target.rmdir()
@@ -283,7 +290,7 @@ def _put_folder(claim: Claim, target: Path, *, overwrite: bool, named: str) -> N
         return
     if not overwrite:
         raise OutputError(f"{named}: has appeared meanwhile; choose another folder")
-    # Held, so that no other run takes it for a dead one's while it is being removed.
+    # Held, so that no other run takes it for a leftover while it is being removed.
     replaced = claim_existing(target)
     try:
         if exchange(claim.path, target):
@@ -308,7 +315,7 @@ def _holds_a_file(folder: Path) -> bool:
 
 @contextmanager
 def _as_output_error(named: str, target: Path) -> Iterator[None]:
-    """Turns errors of writing ``target`` into OutputError; errors about other files stay."""
+    # Errors about other files than `target` pass.
     try:
         yield
     except Busy:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -26,6 +26,7 @@ from arcmobile.runtime.tensors import decoder_part
 
 
 @given(window=st.integers(1, 40), context=st.integers(0, 12), extra=st.integers(0, 100))
+@settings(deadline=None)
 def test_plan_produces_every_frame_once(window: int, context: int, extra: int) -> None:
     frames = window + extra
     if extra and window <= 2 * context:
@@ -134,6 +135,7 @@ def chains(draw: st.DrawFn) -> Chain:
 
 
 @given(chain=chains(), share=st.floats(0.001, 1))
+@settings(deadline=None)
 def test_chunked_equals_one_shot(chain: Chain, share: float) -> None:
     one_shot = chain.one_shot()
     chunks = list(stream_decode(chain.latent, chain.parts, chain.run))
@@ -194,6 +196,7 @@ def test_a_window_that_comes_out_too_short() -> None:
     window_over=st.integers(1, 9),
     frames_over=st.integers(0, 30),
 )
+@settings(deadline=None)
 def test_chunked_encoding_equals_one_shot(
     seed: int, stride: int, window_over: int, frames_over: int
 ) -> None:

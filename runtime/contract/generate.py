@@ -72,7 +72,7 @@ def schema() -> dict[str, Any]:
 
 
 def _described(model: type[BaseModel]) -> tuple[str, dict[str, str]]:
-    """What a record is, and each of its fields, from a docstring and those it inherits from."""
+    """Return descriptions of a record and of its fields, from docstrings."""
     inherited = model.__base__
     attributes: dict[str, str] = {}
     if inherited is not None and inherited.__doc__ and issubclass(inherited, BaseModel):

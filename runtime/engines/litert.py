@@ -75,10 +75,13 @@ class LiteRtEngine(Engine):
 
 
 def _signature_names(specs: Sequence[TensorSpec], signature: dict[str, Any]) -> list[str]:
-    """The signature's name of each tensor.
+    """Return the signature's name of each tensor.
 
-    A converter that was given no names counts them (``args_0``, ``output_0``, ...) in call order,
-    which is the order of the manifest. ``ValueError`` where neither fits.
+    A converter without names numbers them (``args_0``, ``output_0``, ...) in call order, which is
+    the order of the manifest.
+
+    Raises:
+        ValueError: neither fits.
     """
     names = [spec.name for spec in specs]
     if set(names) == set(signature):

@@ -1,4 +1,4 @@
-"""Keeps what C++ engines write to the terminal out of the user's sight, and at hand for errors."""
+"""Captures what C++ engines write to the terminal: hidden from the user, at hand for errors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ONE_AT_A_TIME: Final = threading.RLock()  # the descriptor belongs to the whole
 
 @contextmanager
 def native_log() -> Iterator[Callable[[], str]]:
-    """Catches what is written to file descriptor 2 in the block, by whatever language.
+    """Capture what is written to file descriptor 2 in the block, by any language.
 
-    Gives a function that returns the last line so far, without its prefix: ExecuTorch raises error
+    Give a function that returns the last line so far, without its prefix: ExecuTorch raises error
     numbers and only prints the reason. Afterwards the engines' lines go to ``logging`` at level
-    INFO, and lines that other threads wrote meanwhile to where they belong. One block at a time
-    runs in a process, so keep it short. Without a standard error, nothing is caught.
+    INFO, and lines that other threads wrote meanwhile to standard error. One block at a time runs
+    in a process, so keep it short. Without a standard error, nothing is captured.
     """
     with _ONE_AT_A_TIME:
         capture = stderr = -1

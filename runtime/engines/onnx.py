@@ -68,9 +68,9 @@ class OnnxEngine(Engine):
 
 
 def _exact_int8_products() -> bool:
-    """Whether the CPU multiplies uint8 by int8 without saturation; x86-64 needs VNNI for that.
+    """Return whether the CPU multiplies uint8 by int8 without saturation; x86-64 needs VNNI.
 
-    Without it ONNX Runtime is told to store weights as uint8, which is exact everywhere; with it
+    Without it ONNX Runtime is set to store weights as uint8, which is exact everywhere; with it
     that would only cost time.
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
