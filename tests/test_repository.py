@@ -1,13 +1,19 @@
-"""What holds for the tree as a whole: packages, imports, module sizes, and a clone's line ends."""
+"""What holds for the tree as a whole: packages, imports, a clone's line ends, what pages name."""
 
 from __future__ import annotations
 
 import ast
+import re
+import shlex
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+
+from arcmobile.cli.main import COMMANDS, load_command
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -86,3 +92,70 @@ def test_no_module_is_longer_than_500_lines() -> None:
         for source in (ROOT / package).rglob("*.py")
     }
     assert not {name: length for name, length in lengths.items() if length > 500}
+
+
+# --- pages: links lead somewhere, commands exist ------------------------------------------------
+
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "*/*.md", "*/*/*.md")
+    for path in ROOT.glob(pattern)
+    if path.relative_to(ROOT).parts[0] not in {"tests", "build", "out", ".venv"}
+)
+_FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SPAN = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
+
+
+def _commands(text: str, program: str) -> Iterator[str]:
+    """Yield the lines of code, in blocks and in sentences, that run a program."""
+    blocks = "\n".join(_FENCE.findall(text)).replace("\\\n", " ")
+    for line in (*blocks.splitlines(), *_SPAN.findall(_FENCE.sub("", text))):
+        for part in re.split(r"&&|;", re.sub(r"(^|\s)#.*", "", line)):
+            words = part.removeprefix(".venv/bin/").strip()
+            if words.startswith(f"{program} "):
+                yield words
+
+
+def _headings(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
+    words = (re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles)
+    return set(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for target in (one or other for one, other in _LINK.findall(page.read_text("utf-8"))):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name) if name else page
+        assert file.exists(), target
+        assert not anchor or file.suffix != ".md" or anchor in _headings(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_of_a_page_exist(page: Path) -> None:
+    for words in _commands(page.read_text("utf-8"), "arcmobile"):
+        _, name, *rest = [*shlex.split(words), ""]
+        if not re.fullmatch("[a-z]+", name):  # arcmobile --help
+            continue
+        assert name in COMMANDS, words
+        command = load_command(name)
+        while isinstance(command, TyperGroup) and re.fullmatch("[a-z]+", rest[0]):
+            assert rest[0] in command.commands, words
+            command = command.commands[rest.pop(0)]
+        options = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+        given = {word.partition("=")[0] for word in rest if re.match("--?[a-z]", word)}
+        assert given <= options | {"--help"}, f"{words}: no {', '.join(given - options)}"
+
+
+def test_make_targets_of_the_pages_exist() -> None:
+    files = (ROOT / "Makefile", *ROOT.glob("*/*.mk"), *ROOT.glob("*/*/*.mk"))
+    makefiles = "\n".join(file.read_text("utf-8") for file in files)
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", makefiles, re.MULTILINE))
+    for page in PAGES:
+        for words in _commands(page.read_text("utf-8"), "make"):
+            named = [w for w in shlex.split(words)[1:] if re.fullmatch("[a-z0-9-]+", w)]
+            assert set(named) <= targets, f"{page.name}: {words}"
