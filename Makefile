@@ -67,6 +67,9 @@ bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generat
 long-use: $(INSTALLED_EXPORT) ## 200 sounds of BUNDLE: what grows of memory, open files and threads
 	@$(BIN)/python tests/long_use.py "$(BUNDLE)"
 
+counts: $(INSTALLED_DEV) ## Count the full-size model again, after a change of networks or recipes
+	@$(BIN)/python -m arcmobile.export.model.counts bench/models/sao-small.toml
+
 gpu-wheels: $(INSTALLED_DEV) ## Wheels that a lent GPU machine lacks (posttrain/gpu_run)
 	@bash posttrain/gpu_run/wheels.sh $(BIN)/python
 
@@ -107,7 +110,7 @@ help: ## This overview
 	    '  make export-android CHECKPOINT=dir [TEXT_ENCODER=dir] [RECIPE=mobile] [BUNDLE=out/name]' \
 	    '' 'All of it: $(ARCMOBILE) --help'
 
-.PHONY: export-android doctor test faults lint format contract bench-full long-use gpu-wheels \
+.PHONY: export-android doctor test faults lint format contract bench-full long-use counts gpu-wheels \
     gpu-rehearsal install apt-packages clean help
 
 # --- the environment ----------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from arcmobile.bench.result import (
 )
 from arcmobile.bench.runner_stats import NativeStats, PythonStats
 from arcmobile.bench.targets.base import RunRecord, RunRequest, Target
+from arcmobile.runtime.backends import BACKENDS
 from arcmobile.runtime.bounds import THREADS
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.errors import ArcMobileError, InputError
@@ -42,11 +43,6 @@ PHONE_COOL_CELSIUS: Final = 40.0  # a phone at rest in a room of 20 to 25 degree
 _COLD_RUNS: Final = 3
 _COLD_STEPS: Final = 1  # loading is all that counts of a cold run
 _WIDE_SPREAD: Final = 0.25
-_ENGINES: Final = {
-    "executorch": "executorch",
-    "onnx": "onnxruntime",
-    "litert": "ai-edge-litert",
-}
 
 
 @dataclass(frozen=True)
@@ -391,7 +387,7 @@ def runner_facts(target: Target, stats: PythonStats, backend: str) -> RunnerFact
             "abi": stats.runner.abi,
         }
     else:
-        package = _ENGINES.get(backend, backend)
+        package = BACKENDS[backend].distribution
         versions = {name: metadata.version(name) for name in ("arcmobile", package)}
     return RunnerFacts(kind=target.runner, versions=versions)
 

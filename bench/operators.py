@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from arcmobile.bench.result import OperatorProfile, OperatorTime
+from arcmobile.runtime.backends import EXECUTORCH
 from arcmobile.runtime.bundle import Bundle, Component, Entry
 from arcmobile.runtime.engine import Array, Engine, EngineOptions, open_engine
 from arcmobile.runtime.engines.native_log import native_log
@@ -77,10 +78,10 @@ def profile_bundle(
         InputError: a bundle of another backend, or a request out of range.
         EngineError: ExecuTorch is missing or refuses a program.
     """
-    if bundle.manifest.backend != "executorch":
+    if bundle.manifest.backend != EXECUTORCH.name:
         raise InputError(
             f"{bundle.folder}: is for {bundle.manifest.backend}; operators can be profiled in "
-            "executorch bundles only: export with --backend executorch"
+            f"{EXECUTORCH.name} bundles only: export with --backend {EXECUTORCH.name}"
         )
     inputs = _record_inputs(bundle, request, threads)
     profiles = []

@@ -22,6 +22,7 @@ from typing import Final, Literal
 from arcmobile.bench.device_profiles import DeviceProfile, Instruction, NamedProfile, Outer
 from arcmobile.bench.labels import STAGES
 from arcmobile.bench.workload import ComponentWork, Workload
+from arcmobile.runtime.backends import BACKENDS
 from arcmobile.runtime.bundle_schema import Arithmetic
 
 Kind = Literal["linear", "convolution"]
@@ -55,6 +56,7 @@ class Shares:
         )
 
 
+_KERNELS: Final = "XNNPACK"
 # Measured with XNNPACK of ExecuTorch 1.5.1 on two Zen 4 cores at 3.7 GHz: linear layers 1024-4096-
 # 1024 of 257 rows reach 0.91 (fp32) and 0.83 (int8 dynamic) of the peak, (1, 7) convolutions of 512
 # channels 0.93 and 0.79. The matrix unit's and the memory's shares are assumed.
@@ -309,8 +311,9 @@ def assumptions(one: Prediction) -> list[str]:
             f"{profile.matrix_unit.name}: {_percent(OPTIMISTIC.outer)} of its peak at best; "
             "XNNPACK has no such kernels for dynamic int8 convolutions"
         )
-    if one.workload.backend == "onnx":
-        lines.append("kernels are XNNPACK's; ONNX Runtime has others")
+    spec = BACKENDS.get(one.workload.backend)
+    if spec is not None and spec.kernels != _KERNELS:
+        lines.append(f"kernels are {_KERNELS}'s; {spec.title} has others")
     return [*lines, *profile.assumed]
 
 

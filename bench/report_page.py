@@ -32,13 +32,8 @@ from arcmobile.bench.report_profiles import (
     operator_sections,
 )
 from arcmobile.bench.result import BenchResult, Figure, Measurement
+from arcmobile.runtime.backends import BACKENDS
 
-_FORMATS: Final = {
-    "executorch": "ExecuTorch program (.pte), XNNPACK on the CPU",
-    "onnx": "ONNX Runtime model (.onnx), CPU",
-    "litert": "LiteRT model (.tflite), XNNPACK on the CPU",
-    "torch": "none: PyTorch networks",
-}
 _DIGEST_SHOWN: Final = 16
 _MINUTES_END: Final = 16  # of an ISO 8601 time
 
@@ -292,13 +287,20 @@ def _snr(ratios: dict[str, float | None], name: str) -> str:
     return "identical" if ratio is None else f"{ratio:.1f} dB"
 
 
+def _program_format(backend: str) -> str:
+    """What kind of programs were run; measurements on a GPU run the networks themselves."""
+    if backend == "torch":
+        return "none: PyTorch networks"
+    return BACKENDS[backend].programs if backend in BACKENDS else backend
+
+
 def _card(result: BenchResult) -> tuple[tuple[str, str], ...]:
     """The model card: what it is, and what it takes."""
     bundle, request, best = result.bundle, result.request, result.best
     versions = ", ".join(f"{name} {version}" for name, version in result.runner.versions.items())
     rows = [
         ("model", bundle.model_id),
-        ("format", _FORMATS.get(bundle.backend, bundle.backend)),
+        ("format", _program_format(bundle.backend)),
         ("recipe", bundle.recipe),
         ("target", f"{result.environment.device} ({result.environment.target})"),
         ("runner", f"{result.runner.kind}{f', {versions}' if versions else ''}"),

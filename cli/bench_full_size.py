@@ -11,6 +11,9 @@ import typer
 
 from arcmobile.cli.bench_options import Overwrite, Preset, Threads
 from arcmobile.cli.consoles import plain_console
+from arcmobile.cli.registry_options import BACKEND_NAMES, Recipe
+from arcmobile.quant.recipes import DEFAULT_RECIPE
+from arcmobile.runtime.backends import BACKENDS
 
 if TYPE_CHECKING:
     from arcmobile.bench.full_size import Workplace
@@ -25,9 +28,9 @@ def fullsize(
         Path, typer.Option("--out", "-o", help="Folder for results; needs 6 GB of disk.")
     ] = Path("out/full-size"),
     backends: Annotated[
-        str | None, typer.Option(help="Backends, e.g. executorch,onnx. Default: all.")
+        str | None, typer.Option(help=f"Some of {BACKEND_NAMES}, by commas. Default: all.")
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", "-r", help="Recipe to export.")] = "mobile",
+    recipe: Recipe = DEFAULT_RECIPE,
     preset: Preset = "sao-small",
     keep: Annotated[bool, typer.Option("--keep", help="Keep the bundles.")] = False,
     overwrite: Overwrite = False,
@@ -40,9 +43,8 @@ def fullsize(
     Example:  arcmobile bench fullsize --backends executorch
     """
     from arcmobile.bench.full_size import Variant, run_full_size
-    from arcmobile.runtime.engine import ENGINES
 
-    names = [name.strip() for name in backends.split(",")] if backends else list(ENGINES)
+    names = [name.strip() for name in backends.split(",")] if backends else list(BACKENDS)
     variants = [Variant(name, recipe, "python") for name in names]
     with _workplace(out, preset) as (place, report):
         results, failures = run_full_size(

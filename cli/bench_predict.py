@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from arcmobile.cli.consoles import plain_console
+from arcmobile.quant.recipes import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
     from arcmobile.bench.predict import Prediction
@@ -31,7 +32,8 @@ def predict(
         str | None, typer.Option(help="Model with known counts. Default: sao-small.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", "-r", help="Recipe of --model. Default: mobile.")
+        str | None,
+        typer.Option("--recipe", "-r", help=f"Recipe of --model. Default: {DEFAULT_RECIPE}."),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads. Default: as the profile says.", min=1)
@@ -102,7 +104,7 @@ def _workload(
     from arcmobile.runtime.errors import InputError
 
     if bundle is None:
-        return model_workload(model or "sao-small", recipe or "mobile", seconds, steps)
+        return model_workload(model or "sao-small", recipe or DEFAULT_RECIPE, seconds, steps)
     if model or recipe:
         option = "--model" if model else "--recipe"
         raise InputError(f"{option}: a bundle has its own; give {option} or --bundle, not both")

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from arcmobile.cli.consoles import bold, plain_console
+from arcmobile.runtime.backends import BACKENDS, runtime_distributions
 
 State = Literal["ok", "missing", "broken", "info"]
 
@@ -62,10 +63,11 @@ class Tool:
 
 
 _PACKAGES = (
-    Package("engines", "executorch", "executorch", "runs .pte bundles", "executorch.runtime"),
-    Package("engines", "onnxruntime", "onnx", "runs .onnx bundles", "onnxruntime"),
-    Package(
-        "engines", "ai-edge-litert", "litert", "runs .tflite bundles", "ai_edge_litert.interpreter"
+    *(
+        Package(
+            "engines", spec.distribution, spec.extra, f"runs {spec.suffix} bundles", spec.package
+        )
+        for spec in BACKENDS.values()
     ),
     Package(
         "engines",
@@ -76,9 +78,13 @@ _PACKAGES = (
         "'CUDA: ' + (torch.cuda.get_device_name() if torch.cuda.is_available() else 'no device')",
     ),
     # Not imported: some take ten seconds, and `arcmobile export` names the one that fails.
-    Package("export", "torchao", "export", "quantizes for ExecuTorch"),
-    Package("export", "litert-torch", "export", "writes .tflite"),
-    Package("export", "onnxscript", "export", "writes .onnx"),
+    Package("export", "torchao", "export", "quantizes networks"),
+    *(
+        Package("export", tool, "export", f"writes {spec.suffix} bundles")
+        for spec in BACKENDS.values()
+        for tool in spec.tools
+        if tool not in ("torch", *runtime_distributions())
+    ),
     Package("export", "safetensors", "export", "reads checkpoints"),
     Package("export", "sentencepiece", "export", "reads tokenizers"),
     Package("export", "huggingface_hub", "export", "downloads trained weights"),

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from arcmobile.cli.consoles import plain_console
 from arcmobile.cli.export import StepLog
+from arcmobile.cli.registry_options import BACKEND_NAMES
 from arcmobile.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def evaluate(
     backend: Annotated[
         str,
         typer.Option(
-            "--backend", "-b", help="Of the exported recipes: onnx, executorch or litert."
+            "--backend", "-b", help=f"Backend to export the recipes for: {BACKEND_NAMES}."
         ),
     ] = "onnx",
     recipes: Annotated[

@@ -13,6 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from arcmobile.cli.consoles import plain_console
+from arcmobile.cli.registry_options import Backend, Recipe
+from arcmobile.quant.recipes import DEFAULT_RECIPE
+from arcmobile.runtime.backends import DEFAULT_BACKEND
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.memory import peak_bytes
 
@@ -28,15 +31,8 @@ def export_bundle(
         Path | None,
         typer.Option("--out", "-o", help="Bundle folder. Default: out/MODEL-BACKEND-RECIPE."),
     ] = None,
-    backend: Annotated[
-        str, typer.Option("--backend", "-b", help="executorch, onnx or litert.")
-    ] = "executorch",
-    recipe: Annotated[
-        str,
-        typer.Option(
-            "--recipe", "-r", help="fp32, fp16, int8-dynamic, int8-weight-only or mobile."
-        ),
-    ] = "mobile",
+    backend: Backend = DEFAULT_BACKEND,
+    recipe: Recipe = DEFAULT_RECIPE,
     text_encoder: Annotated[
         Path | None,
         typer.Option(help="Text encoder folder. Default: CHECKPOINT/text_encoder."),

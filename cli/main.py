@@ -25,6 +25,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from arcmobile.cli.standard_streams import prepare_streams
 from arcmobile.cli.stop_signals import EXIT_STOPPED, stopped_by_signals
+from arcmobile.runtime.backends import BACKENDS, runtime_distributions
 from arcmobile.runtime.errors import ArcMobileError, one_line
 
 EXIT_MISTAKE = 2
@@ -90,22 +91,16 @@ COMMANDS: dict[str, Entry] = {
 }
 
 # Import name -> the extra that brings it. Whatever is not listed here comes with `export`.
-_EXTRA_OF = {
-    "onnxruntime": "onnx",
-    "ai_edge_litert": "litert",
+_EXTRA_OF = {spec.package.partition(".")[0]: spec.extra for spec in BACKENDS.values()} | {
     "huggingface_hub": "hub",
     "jinja2": "bench",
     "pytest": "dev",
     "scipy": "posttrain",
 }
 
-_ENGINE_PACKAGES = (
-    "executorch",
-    "onnxruntime",
-    "ai-edge-litert",
-    "litert-torch",
-    "torch",
-    "torchao",
+# Engines, then what exports for them.
+_VERSIONED = dict.fromkeys(
+    [*runtime_distributions(), *(tool for spec in BACKENDS.values() for tool in spec.tools)]
 )
 
 # Writing fails for reasons the user can fix; the words of errno are clear, the way out is added.
@@ -204,7 +199,7 @@ def _say(line: str, verbose: bool) -> None:
 
 def version() -> None:
     """Print the versions of arcmobile and its engines."""
-    for package in ("arcmobile", *_ENGINE_PACKAGES):
+    for package in ("arcmobile", *_VERSIONED):
         _print_version(package)
 
 

@@ -10,6 +10,9 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from arcmobile.cli.consoles import bold, plain_console
+from arcmobile.cli.registry_options import BACKEND_NAMES
+from arcmobile.quant.recipes import DEFAULT_RECIPE, RECIPES
+from arcmobile.runtime.backends import DEFAULT_BACKEND
 
 quant_app = typer.Typer(help="What quantization costs, layer by layer.", no_args_is_help=True)
 
@@ -32,8 +35,8 @@ def report(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=64, help="Sampler steps.")] = 8,
     backend: Annotated[
-        str, typer.Option(help="Whose form of the networks: executorch, onnx or litert.")
-    ] = "executorch",
+        str, typer.Option(help=f"Backend whose network variant to measure: {BACKEND_NAMES}.")
+    ] = DEFAULT_BACKEND,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a report that is there.")
     ] = False,
@@ -74,8 +77,6 @@ def report(
 @quant_app.command()
 def recipes() -> None:
     """List the recipes and what they do."""
-    from arcmobile.quant.recipes import DEFAULT_RECIPE, RECIPES
-
     console = plain_console()
     for recipe in RECIPES.values():
         mark = "  (default)" if recipe.name == DEFAULT_RECIPE else ""

@@ -214,11 +214,11 @@ def export_bundle(request: ExportRequest, report: Report = lambda line: None) ->
                 {one.name: _component(one, writer) for one in lowered},
                 model_id=model_id,
                 recipe=recipe.name,
-                backend=backend.name,
-                minimum_runtime=backend.minimum_runtime,
+                backend=backend.spec.name,
+                minimum_runtime=backend.spec.minimum_runtime,
                 digest=digest,
                 tokenizer_files=[writer.record(name) for name in tokenizer_files],
-                tools=tool_versions(backend.tools),
+                tools=tool_versions(backend.spec.tools),
             )
 
         unfinished = Bundle(writer.folder, manifest())
@@ -292,20 +292,20 @@ def _lower_components(
             examples = replace(examples, features=outputs[entries[-1].name][NEXT_FEATURES])
         precision = describe_precision(name, network, plan)
         sizes = least_bytes(network, plan), expected_bytes(network, plan)
-        file = f"{name}{backend.suffix}"
+        file = f"{name}{backend.spec.suffix}"
         key = program_key(
             checkpoint=digest,
             component=name,
-            backend=backend.name,
+            backend=backend.spec.name,
             plan=plan,
             entries=entries,
-            tools=tool_versions(backend.tools),
+            tools=tool_versions(backend.spec.tools),
         )
         summary = cache.take(key, writer.path(file)) if cache else None
         cached = summary is not None
         if summary is None:
             summary = backend.lower(network, plan, tuple(entries), writer.path(file), report=report)
-            check_size(f"{name} ({recipe.name}, {backend.name})", summary.bytes, *sizes)
+            check_size(f"{name} ({recipe.name}, {backend.spec.name})", summary.bytes, *sizes)
             if cache:
                 cache.keep(key, writer.path(file), summary)
         else:

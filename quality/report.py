@@ -14,7 +14,8 @@ from arcmobile.export.programs import plan_frames
 from arcmobile.quality.measure import MEASURED, Networks, RecipeMeasure, measure_recipe
 from arcmobile.quality.plots import plot_recipes, plot_sensitivity, plot_trajectories
 from arcmobile.quality.sensitivity import LayerSensitivity, rank_layers
-from arcmobile.quant.recipes import RECIPES, get_recipe
+from arcmobile.quant.recipes import RECIPES, REFERENCE_RECIPE, get_recipe
+from arcmobile.runtime.backends import DEFAULT_BACKEND
 from arcmobile.runtime.whole_output import check_folder, whole_folder
 
 REPORT_VERSION = 1
@@ -50,7 +51,7 @@ def measure(
     frames: int | None = None,
     steps: int = 8,
     sensitivity: bool = True,
-    backend: str = "executorch",
+    backend: str = DEFAULT_BACKEND,
     report: Report = lambda line: None,
 ) -> QuantizationReport:
     """Measure recipes on a checkpoint, on its networks in the form of ``backend``.
@@ -59,7 +60,7 @@ def measure(
         InputError: an unknown recipe or backend, or ``frames`` out of range.
         CheckpointError: the checkpoint is not sound.
     """
-    names = list(recipes) or [name for name in RECIPES if name != "fp32"]
+    names = list(recipes) or [name for name in RECIPES if name != REFERENCE_RECIPE]
     chosen = [get_recipe(name) for name in names]
     count = frames or min(DEFAULT_FRAMES, folder.config.max_frames)
     planned, target = plan_frames(folder.config, (count,)), get_backend(backend)

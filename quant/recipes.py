@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime.errors import InputError
@@ -100,8 +101,9 @@ _DECLARED = (
     ),
 )
 
-RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _DECLARED}
-DEFAULT_RECIPE = "mobile"
+RECIPES: Final[Mapping[str, Recipe]] = {recipe.name: recipe for recipe in _DECLARED}
+DEFAULT_RECIPE: Final = "mobile"
+REFERENCE_RECIPE: Final = "fp32"
 
 
 def get_recipe(name: str) -> Recipe:

@@ -8,7 +8,6 @@ imported when first asked for: a board installs only the one it uses.
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -16,12 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arcmobile.runtime import bounds
+from arcmobile.runtime.backends import BACKENDS, load_object
 from arcmobile.runtime.bundle import Bundle, Component, Entry, Manifest, TensorSpec
 from arcmobile.runtime.errors import ArcMobileError, EngineError, InputError, one_line
 
@@ -206,27 +206,6 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
-class EngineKind:
-    """Where the engine of a backend lives and what it needs installed."""
-
-    module: str
-    class_name: str
-    package: str  # the distribution that is missing when the import fails
-    extra: str  # the extra of arcmobile that installs it
-
-
-ENGINES: Final[Mapping[str, EngineKind]] = {
-    "executorch": EngineKind(
-        "arcmobile.runtime.engines.executorch", "ExecuTorchEngine", "executorch", "executorch"
-    ),
-    "onnx": EngineKind("arcmobile.runtime.engines.onnx", "OnnxEngine", "onnxruntime", "onnx"),
-    "litert": EngineKind(
-        "arcmobile.runtime.engines.litert", "LiteRtEngine", "ai-edge-litert", "litert"
-    ),
-}
-
-
 def open_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
     """The engine of the bundle's backend, with nothing loaded yet.
 
@@ -235,17 +214,17 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
     options = options or EngineOptions()
     options.thread_count()  # a bad number is reported before the slow import
     backend = bundle.manifest.backend
-    kind = ENGINES.get(backend)
-    if kind is None:
+    spec = BACKENDS.get(backend)
+    if spec is None:
         raise EngineError(
-            f"{bundle.folder}: backend {backend!r} is unknown; known: {', '.join(ENGINES)}"
+            f"{bundle.folder}: backend {backend!r} is unknown; known: {', '.join(BACKENDS)}"
         )
     try:
-        engine_class = getattr(importlib.import_module(kind.module), kind.class_name)
+        engine_class = load_object(spec.engine)
     except (ImportError, OSError, RuntimeError) as error:  # its native libraries fail in any way
         raise EngineError(
-            f"backend {backend!r} needs {kind.package} ({one_line(error)}): "
-            f"pip install 'arcmobile[{kind.extra}]'"
+            f"backend {backend!r} needs {spec.distribution} ({one_line(error)}): "
+            f"pip install 'arcmobile[{spec.extra}]'"
         ) from error
     engine: Engine = engine_class(bundle, options)
     return engine

@@ -17,16 +17,15 @@ import long_use
 import numpy as np
 import pytest
 
+from arcmobile.runtime.backends import BACKENDS, DEFAULT_BACKEND
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.engine import EngineOptions
 from arcmobile.runtime.engines.native_log import native_log
 from arcmobile.runtime.errors import ArcMobileError, EngineError
 from arcmobile.runtime.generate import GenerationRequest, Pipeline
 
-ENGINES = ("executorch", "onnx", "litert")
 
-
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=BACKENDS)
 def bundle(
     request: pytest.FixtureRequest,
     micro_checkpoint: Path,
@@ -35,7 +34,7 @@ def bundle(
 ) -> Path:
     from arcmobile.export.pipeline import ExportRequest, export_bundle
 
-    if request.param == "executorch":
+    if request.param == DEFAULT_BACKEND:
         return micro_bundles["fp32"]
     folder = tmp_path_factory.mktemp("engine") / request.param
     export_bundle(

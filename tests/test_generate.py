@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx_bundle
@@ -14,8 +16,9 @@ import pytest
 import soundfile
 
 from arcmobile.runtime import tensors
+from arcmobile.runtime.backends import BACKENDS, ONNX, BackendSpec
 from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle, record_file
-from arcmobile.runtime.engine import ENGINES, Engine, EngineKind, EngineOptions, open_engine
+from arcmobile.runtime.engine import Engine, EngineOptions, open_engine
 from arcmobile.runtime.engines.native_log import native_log
 from arcmobile.runtime.errors import BundleError, EngineError, InputError
 from arcmobile.runtime.generate import GenerationRequest, Pipeline, ProgressEvent
@@ -326,13 +329,15 @@ def test_damaged_program_unknown_backend_and_missing_package(
         damaged.generate(GenerationRequest("rain"))
 
     other = Bundle(bundle.folder, bundle.manifest.model_copy(update={"backend": "coreml"}))
-    with pytest.raises(EngineError, match="known: executorch, onnx, litert"):
+    with pytest.raises(EngineError, match="known: " + ", ".join(BACKENDS)):
         open_engine(other)
     with pytest.raises(InputError, match="--threads 0"):
         open_engine(bundle, EngineOptions(threads=0))
 
-    absent = EngineKind("arcmobile.runtime.engines.absent", "X", "absent-runtime", "absent")
-    monkeypatch.setattr("arcmobile.runtime.engine.ENGINES", {**ENGINES, "onnx": absent})
+    absent = replace(
+        ONNX, engine="arcmobile.absent:X", distribution="absent-runtime", extra="absent"
+    )
+    monkeypatch.setitem(cast(dict[str, BackendSpec], BACKENDS), "onnx", absent)
     with pytest.raises(EngineError, match=r"absent-runtime.*pip install 'arcmobile\[absent\]'"):
         open_engine(bundle)
 

@@ -124,7 +124,7 @@ def test_full_size_model_takes_what_was_measured(full_size: PresetCounts) -> Non
 
 
 def test_stored_counts_are_those_of_the_networks(full_size: PresetCounts) -> None:
-    """If not: ``python -m arcmobile.export.model.counts > bench/models/sao-small.toml``."""
+    """If not: ``make counts``."""
     stored = resources.files("arcmobile.bench") / "models" / "sao-small.toml"
     written = counts_file(load_model("sao-small").title, full_size)
     assert stored.read_text(encoding="utf-8") == written

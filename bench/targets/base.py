@@ -16,11 +16,12 @@ from typing import ClassVar, Final, Literal, Self
 from arcmobile.bench.device_state import DeviceState, RunStates
 from arcmobile.bench.result import Environment
 from arcmobile.bench.runner_stats import NativeStats, PythonStats
+from arcmobile.runtime.backends import BACKENDS
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.errors import InputError
 
 RunnerKind = Literal["native", "python"]
-NATIVE_BACKEND: Final = "executorch"
+NATIVE_BACKENDS: Final = tuple(name for name, spec in BACKENDS.items() if spec.native)
 _LONGEST_TIMEOUT: Final = 1e6
 DEFAULT_TIMEOUT: Final = 3600.0  # seconds; a full-size bundle under emulation takes its time
 
@@ -179,10 +180,11 @@ class Target(ABC):
 
 def check_native_backend(bundle: Bundle) -> None:
     """The native runner knows one backend; :class:`InputError` for another."""
-    if (backend := bundle.manifest.backend) != NATIVE_BACKEND:
+    if (backend := bundle.manifest.backend) not in NATIVE_BACKENDS:
+        native = " and ".join(NATIVE_BACKENDS)
         raise InputError(
-            f"{bundle.folder}: is for backend {backend}, the native runner runs {NATIVE_BACKEND} "
-            "only; export it for executorch, or measure it here with --target host --runner python"
+            f"{bundle.folder}: is for backend {backend}, the native runner runs {native} only; "
+            f"export it for {native}, or measure it here with --target host --runner python"
         )
 
 

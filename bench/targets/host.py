@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 from arcmobile.bench.result import Environment
 from arcmobile.bench.runner_stats import NativeStats, PythonStats, parse_python
 from arcmobile.bench.targets.base import (
-    NATIVE_BACKEND,
+    NATIVE_BACKENDS,
     RunnerKind,
     RunRecord,
     RunRequest,
@@ -114,7 +114,7 @@ class HostTarget(LocalTarget):
         self._bundle = bundle
 
     def _choose(self, bundle: Bundle) -> RunnerKind:
-        if bundle.manifest.backend != NATIVE_BACKEND:
+        if bundle.manifest.backend not in NATIVE_BACKENDS:
             return "python"
         if self.options.native or is_built(self.preset):
             return "native"

@@ -1,38 +1,34 @@
-"""Backends: one file per runtime a network can be lowered to.
+"""Exporters: one file per backend of :mod:`arcmobile.runtime.backends`.
 
-A backend file defines ``BACKEND``, a frozen :class:`~arcmobile.export.backends.base.Backend`;
-naming the file here registers it. Files are imported on first use, because each pulls in a
-toolchain that takes seconds to load.
+Each defines a frozen :class:`~arcmobile.export.backends.base.Backend`. Files are imported on first
+use, because each pulls in a toolchain that takes seconds to load.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from arcmobile.runtime.backends import BACKENDS, load_object
 from arcmobile.runtime.errors import ExportError, InputError
 
 if TYPE_CHECKING:
     from arcmobile.export.backends.base import Backend
 
-BACKENDS = ("executorch", "onnx", "litert")
-
 
 def get_backend(name: str) -> Backend:
-    """The backend of that name.
+    """Return the exporter of a backend.
 
     Raises:
-        InputError: there is none; the message lists the known ones.
+        InputError: there is no such backend; the message lists the known ones.
         ExportError: its toolchain is not installed.
     """
     if name not in BACKENDS:
         raise InputError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
     try:
-        module = importlib.import_module(f"{__name__}.{name}")
+        backend: Backend = load_object(BACKENDS[name].exporter)
     except ModuleNotFoundError as error:
         raise ExportError(
             f"backend {name!r} needs {error.name}, which is not installed: "
             "pip install 'arcmobile[export]'"
         ) from error
-    backend: Backend = module.BACKEND
     return backend

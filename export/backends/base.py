@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.quant.precision import Precision
+from arcmobile.runtime.backends import BackendSpec
 
 LayerPlan = Mapping[str, Precision]
 Report = Callable[[str], None]
@@ -119,32 +120,25 @@ def as_asked(layer: nn.Module, precision: Precision) -> Precision:
 
 @dataclass(frozen=True)
 class Backend:
-    """A runtime a network can be lowered to.
+    """An exporter: how networks become programs of a declared backend.
 
     Attributes:
-        name: as on the command line and in the manifest.
-        suffix: of program files, with the dot.
+        spec: the backend's declaration.
         form: how networks must be built for this backend.
         lower: network -> program file.
-        tools: distributions whose versions belong in a bundle's provenance.
         effective: ``(layer, precision) -> precision``: what a layer of that class gets when a
             recipe asks for ``precision``. Plans are resolved through it before lowering, so that
             manifests say what was done.
-        minimum_runtime: the oldest release of the runtime that computes the programs as the
-            installed one does; None where that has not been tried.
         cross_check: runs a bundle's programs under other settings that the runtime has on
             devices, and raises :class:`ExportError` where they give something else.
     """
 
-    name: str
-    suffix: str
+    spec: BackendSpec
     form: NetworkForm
     lower: Lower
-    tools: tuple[str, ...]
     effective: Callable[[nn.Module, Precision], Precision] = as_asked
-    minimum_runtime: str | None = None
     cross_check: Callable[[Sequence[ComputedEntry]], None] | None = None
 
     def tool_versions(self) -> dict[str, str]:
-        """Distribution name -> installed version."""
-        return {tool: importlib.metadata.version(tool) for tool in self.tools}
+        """Return the installed version of each distribution that decides what programs contain."""
+        return {tool: metadata.version(tool) for tool in self.spec.tools}

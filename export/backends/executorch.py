@@ -40,6 +40,7 @@ from arcmobile.export.backends.xnnpack import (
 )
 from arcmobile.export.model.primitives import XNNPACK
 from arcmobile.quant.layers import quantize_layers
+from arcmobile.runtime.backends import EXECUTORCH
 from arcmobile.runtime.errors import ArcMobileError, ExportError
 from arcmobile.runtime.memory import peak_bytes
 
@@ -145,14 +146,4 @@ def lower(
     )
 
 
-BACKEND = Backend(
-    name="executorch",
-    suffix=".pte",
-    form=XNNPACK,
-    lower=lower,
-    tools=("executorch", "torch"),
-    # Every recipe gave the same bits on 1.3.1, 1.4.1 and 1.5.1. In 1.3.0 the runtime, its kernels
-    # and XNNPACK are, line for line, those of 1.3.1.
-    minimum_runtime="1.3.0",
-    cross_check=check_weight_cache,
-)
+BACKEND = Backend(EXECUTORCH, form=XNNPACK, lower=lower, cross_check=check_weight_cache)

@@ -49,6 +49,7 @@ from arcmobile.export.backends.program_file import first_line, partial_file
 from arcmobile.export.model.primitives import LITERT
 from arcmobile.quant.plan import quantizable_layers
 from arcmobile.quant.precision import Precision
+from arcmobile.runtime import backends as declared
 from arcmobile.runtime.errors import ExportError
 from arcmobile.runtime.memory import peak_bytes
 
@@ -267,11 +268,4 @@ def lower(
 
 # On (B, C, 1, T) the converter brings convolutions into the kernels' order once, at the edges of
 # the network; on (B, C, T) it transposes around each of them (74 copies instead of 2 in a decoder).
-BACKEND = Backend(
-    name="litert",
-    suffix=".tflite",
-    form=LITERT,
-    lower=lower,
-    tools=("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "torch"),
-    effective=effective,
-)
+BACKEND = Backend(declared.LITERT, form=LITERT, lower=lower, effective=effective)

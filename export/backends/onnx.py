@@ -59,6 +59,7 @@ from arcmobile.export.model.primitives import ONNX
 from arcmobile.quant.layers import ConvGeometry, quantize_layers, quantize_per_channel
 from arcmobile.quant.plan import output_axis, quantizable_layers
 from arcmobile.quant.precision import Precision
+from arcmobile.runtime import backends as declared
 from arcmobile.runtime.errors import ExportError
 from arcmobile.runtime.memory import peak_bytes
 
@@ -376,11 +377,4 @@ def lower(
     )
 
 
-BACKEND = Backend(
-    name="onnx",
-    suffix=".onnx",
-    form=ONNX,
-    lower=lower,
-    tools=("onnx", "onnxruntime", "onnxscript", "torch"),
-    effective=effective,
-)
+BACKEND = Backend(declared.ONNX, form=ONNX, lower=lower, effective=effective)

@@ -1,13 +1,12 @@
 """Counts the work of a preset's networks under every recipe, without weights: ``bench/models``.
 
 From these counts `arcmobile bench predict` estimates a model that nobody has exported. After a
-change of networks, recipes or windows, write them again:
-
-    python -m arcmobile.export.model.counts > bench/models/sao-small.toml
+change of networks, recipes or windows, `make counts` writes them again.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,15 +33,16 @@ from arcmobile.export.programs import (
 from arcmobile.export.work import WorkCounter
 from arcmobile.quant.plan import expected_bytes
 from arcmobile.quant.recipes import RECIPES
+from arcmobile.runtime.backends import DEFAULT_BACKEND
 from arcmobile.runtime.bundle import Work
 from arcmobile.runtime.tensors import ATTENTION_MASK, CONDITIONER, DIT, INPUT_IDS, NEXT_FEATURES
+from arcmobile.runtime.whole_output import write_whole_text
 
-BACKEND: Final = "executorch"
 _PIECES: Final = 1000  # of a random tokenizer; the preset's vocabulary is T5's all the same
 _WINDOW_FIELDS: Final = ("frames_per_latent", "window", "context_frames")
 _HEAD: Final = """\
 # {title} at full size: what one call of each component computes and moves.
-# Written by `python -m arcmobile.export.model.counts`; a test counts again and compares.
+# Written by `make counts`; a test counts again and compares.
 """
 
 
@@ -68,7 +68,7 @@ class PresetCounts:
     def counted(self, component: str, form: NetworkForm, recipe: str) -> tuple[Work, int]:
         """Work of one call of the largest entry, and bytes of weights."""
         network = self.folder.build_empty(component, form)
-        plan = component_plan(component, network, RECIPES[recipe], get_backend(BACKEND))
+        plan = component_plan(component, network, RECIPES[recipe], get_backend(DEFAULT_BACKEND))
         largest = self._entries(component)[-1]
         with WorkCounter(network, plan) as counter:
             network_outputs(network, largest)
@@ -100,12 +100,12 @@ def counts_file(title: str, counts: PresetCounts) -> str:
         "frames": counts.frames.counts[-1],
         "default_steps": SCHEDULE.default_steps,
     }
-    lines = [f'title = "{title}"', f'backend = "{BACKEND}"']
+    lines = [f'title = "{title}"', f'backend = "{DEFAULT_BACKEND}"']
     lines += [f"{name} = {value}" for name, value in facts.items()]
     for part in counts.frames.decoder:
         lines += ["", "[[decoder]]", f'component = "{part.component}"']
         lines += [f"{name} = {getattr(part, name)}" for name in _WINDOW_FIELDS]
-    form = get_backend(BACKEND).form
+    form = get_backend(DEFAULT_BACKEND).form
     for recipe in RECIPES:
         lines += ["", f"[recipes.{recipe}]"]
         for component in counts.components:
@@ -125,4 +125,5 @@ def _inline(table: Mapping[str, object]) -> str:
 
 
 if __name__ == "__main__":
-    print(counts_file("Stable Audio Open Small", PresetCounts()), end="")
+    text = counts_file("Stable Audio Open Small", PresetCounts())
+    write_whole_text(Path(sys.argv[1]), text, overwrite=True, option="FILE")

@@ -26,6 +26,7 @@ from arcmobile.export.programs import (
     tensor_specs,
     tokenize_example,
 )
+from arcmobile.quant.recipes import REFERENCE_RECIPE
 from arcmobile.runtime.bundle import Component, Entry, Fidelity, FileRecord, Manifest
 from arcmobile.runtime.engine import Array, Engine
 from arcmobile.runtime.errors import EngineError
@@ -126,7 +127,7 @@ def reference_manifest(folder: CheckpointFolder, frames: FramePlan) -> Manifest:
         frames,
         components,
         model_id=folder.path.resolve().name,
-        recipe="fp32",
+        recipe=REFERENCE_RECIPE,
         backend=BACKEND_NAME,
         digest=weights.sha256,
         tokenizer_files=[

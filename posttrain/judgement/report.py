@@ -19,11 +19,12 @@ from arcmobile.posttrain.judgement.evaluation_plots import (
 from arcmobile.posttrain.judgement.evaluation_tables import evaluation_text
 from arcmobile.posttrain.judgement.listening_page import write_page
 from arcmobile.posttrain.training.state import finite_or_none
+from arcmobile.runtime.backends import runtime_distributions
 from arcmobile.runtime.errors import OutputError
 from arcmobile.runtime.whole_output import check_file, write_whole_text
 
 RESULTS, TEXT = "results.json", "README.md"
-_TOOLS = ("numpy", "scipy", "onnxruntime", "executorch", "ai-edge-litert")
+_TOOLS = ("numpy", "scipy", *runtime_distributions())
 
 
 def check_report_folder(folder: Path, *, overwrite: bool) -> None:

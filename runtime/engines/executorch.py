@@ -20,15 +20,13 @@ from types import ModuleType
 import numpy as np
 import torch
 
+from arcmobile.runtime.backends import EXECUTORCH
 from arcmobile.runtime.bundle import Bundle, Entry
 from arcmobile.runtime.engine import Array, Engine, EngineOptions
 from arcmobile.runtime.engines.native_log import native_log
 from arcmobile.runtime.errors import EngineError
 
 _COMPILER = "executorch.exir"
-# What a bundle needs that does not say: exporters of that time made programs that older releases
-# compute wrongly without an error.
-_UNSTATED_MINIMUM = "1.5.1"
 
 
 @contextmanager
@@ -175,7 +173,7 @@ def _require_same(threads: int, others: int) -> None:
 def _require_release(bundle: Bundle) -> None:
     """Refuses a bundle whose programs need a newer release than is installed."""
     installed = importlib.metadata.version("executorch")
-    needed = bundle.manifest.minimum_runtime or _UNSTATED_MINIMUM
+    needed = bundle.manifest.minimum_runtime or EXECUTORCH.unstated_minimum
     if _release_numbers(installed) < _release_numbers(needed):
         says = "needs" if bundle.manifest.minimum_runtime else "was made for"
         raise EngineError(
