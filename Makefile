@@ -22,7 +22,10 @@ BIN := $(VENV)/bin
 ARCMOBILE := $(BIN)/arcmobile
 INSTALLED_EXPORT := $(VENV)/.installed-export
 INSTALLED_DEV := $(VENV)/.installed-dev
-OLDER_RUNTIME := build/older-runtime/.installed
+# Older releases of ExecuTorch, which bundles are compared on; make test uses the newer one.
+OLDER_RUNTIMES := build/older-runtimes
+OLDER_RUNTIME := $(OLDER_RUNTIMES)/1.4.1/.installed
+RANDOM_CHECKPOINT := out/checkpoints/sao-small
 
 ##@ Start here
 
@@ -63,6 +66,12 @@ contract: $(INSTALLED_DEV) ## Write the manifest's schema and the test vectors a
 
 bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generate (about 20 minutes)
 	@$(ARCMOBILE) bench fullsize --out out/full-size --overwrite
+
+older-runtimes: $(INSTALLED_DEV) $(OLDER_RUNTIME) $(OLDER_RUNTIMES)/1.3.1/.installed ## Sounds of every recipe on older ExecuTorchs (FULL=1: full size, hours)
+	@$(if $(FULL),[ -d $(RANDOM_CHECKPOINT) ] || \
+	    $(ARCMOBILE) checkpoint init --preset sao-small --out $(RANDOM_CHECKPOINT))
+	@cd tests && $(abspath $(BIN))/python -m older_runtimes --scratch ../out/older-runtimes \
+	    $(if $(RECIPES),--recipes $(RECIPES)) -- ../$(DEFAULT_CHECKPOINT) $(if $(FULL),../$(RANDOM_CHECKPOINT))
 
 long-use: $(INSTALLED_EXPORT) ## 200 sounds of BUNDLE: what grows of memory, open files and threads
 	@$(BIN)/python tests/long_use.py "$(BUNDLE)"
@@ -110,8 +119,8 @@ help: ## This overview
 	    '  make export-android CHECKPOINT=dir [TEXT_ENCODER=dir] [RECIPE=mobile] [BUNDLE=out/name]' \
 	    '' 'All of it: $(ARCMOBILE) --help'
 
-.PHONY: export-android doctor test faults lint format contract bench-full long-use counts gpu-wheels \
-    gpu-rehearsal install apt-packages clean help
+.PHONY: export-android doctor test faults lint format contract bench-full older-runtimes \
+    long-use counts gpu-wheels gpu-rehearsal install apt-packages clean help
 
 # --- the environment ----------------------------------------------------------------------------
 
@@ -123,8 +132,8 @@ $(INSTALLED_DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@$(call install,dev)
 	@touch $(INSTALLED_EXPORT) $@
 
-$(OLDER_RUNTIME): tests/older-runtime.txt | $(INSTALLED_DEV)
-	@echo "fetching the older ExecuTorch that the tests compare with"
+$(OLDER_RUNTIMES)/%/.installed: tests/older_runtimes/%.txt | $(INSTALLED_DEV)
+	@echo "fetching ExecuTorch $* to compare with"
 	@rm -rf $(@D)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes \
 	    --only-binary :all: -r $< --target $(@D)

@@ -1,7 +1,7 @@
 """What a bundle computes, in this process or in one with another release of ExecuTorch.
 
-Run as a program with folders that each hold a bundle (``bundle``) and inputs (``inputs.npz``, by
-``component:entry:tensor``), it writes ``outputs.npz`` into each.
+Run as a program with `plain` or `weight-cache` and folders that each hold a bundle (``bundle``) and
+inputs (``inputs.npz``, by ``component:entry:tensor``), it writes ``outputs.npz`` into each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.engine import Array, EngineOptions, open_engine
 from arcmobile.runtime.generate import GenerationRequest, Pipeline
+from older_runtimes.weight_cache import switch_weight_cache
 
 SOUND = "sound"
 
@@ -36,5 +37,6 @@ def outputs(folder: Path) -> dict[str, Array]:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
+    switch_weight_cache(sys.argv[1] == "weight-cache")
+    for name in sys.argv[2:]:
         np.savez(Path(name) / "outputs.npz", **outputs(Path(name)))
