@@ -222,7 +222,7 @@ class Branching(nn.Module):
 
 def test_what_cannot_be_converted_is_one_line_and_no_file(tmp_path: Path) -> None:
     entry = LoweringEntry("main", None, {"x": torch.randn(1, 4)}, ("y",))
-    with pytest.raises(ExportError, match=r"net\.onnx: conversion to ONNX failed: .") as error:
+    with pytest.raises(ExportError, match=r"net\.onnx: tracing main failed: .") as error:
         lower(Branching(), {}, [entry], tmp_path / "net.onnx")
     assert "\n" not in str(error.value)
     with pytest.raises(OutputError, match="cannot be written"):

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from arcmobile.export.backends.program_file import first_line
 from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime.backends import BackendSpec
+from arcmobile.runtime.errors import ArcMobileError, ExportError
 
 LayerPlan = Mapping[str, Precision]
 Report = Callable[[str], None]
@@ -110,6 +112,7 @@ class Lower(Protocol):
         Raises:
             ExportError: the network could not be lowered.
             OutputError: the file could not be written.
+            Exception: what a toolchain raises; :meth:`Backend.lower` makes one line of it.
         """
 
 
@@ -125,7 +128,7 @@ class Backend:
     Attributes:
         spec: the backend's declaration.
         form: how networks must be built for this backend.
-        lower: network -> program file.
+        lowering: network -> program file, as its toolchains do it.
         effective: ``(layer, precision) -> precision``: what a layer of that class gets when a
             recipe asks for ``precision``. Plans are resolved through it before lowering, so that
             manifests say what was done.
@@ -135,9 +138,46 @@ class Backend:
 
     spec: BackendSpec
     form: NetworkForm
-    lower: Lower
+    lowering: Lower
     effective: Callable[[nn.Module, Precision], Precision] = as_asked
     cross_check: Callable[[Sequence[ComputedEntry]], None] | None = None
+
+    def lower(
+        self,
+        module: nn.Module,
+        plan: LayerPlan,
+        entries: tuple[LoweringEntry, ...],
+        destination: Path,
+        *,
+        report: Report,
+    ) -> LoweringSummary:
+        """Lower a network as :class:`Lower` does; no exception of a toolchain gets out.
+
+        Their exceptions are of every kind (executorch wraps all in a plain ``Exception``, and a
+        panic in Rust is none), so all are caught; the original stays attached as the cause.
+
+        Raises:
+            ExportError: the network could not be lowered; names the step that failed.
+            OutputError: the file could not be written.
+            OSError: the system refused something else.
+            MemoryError: there is not enough memory.
+        """
+        step = f"{destination.name}: lowering"
+
+        def follow(line: str) -> None:
+            nonlocal step
+            step = line
+            report(line)
+
+        try:
+            return self.lowering(module, plan, entries, destination, report=follow)
+        except (ArcMobileError, OSError, MemoryError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            raise ExportError(
+                f"{step} failed: {first_line(error)}; try another recipe or backend, "
+                "arcmobile --verbose shows where it happened"
+            ) from error
 
     def tool_versions(self) -> dict[str, str]:
         """Return the installed version of each distribution that decides what programs contain."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -30,7 +28,7 @@ from arcmobile.export.backends.base import (
     LoweringSummary,
     Report,
 )
-from arcmobile.export.backends.program_file import first_line, partial_file
+from arcmobile.export.backends.program_file import partial_file
 from arcmobile.export.backends.weight_cache import check_weight_cache
 from arcmobile.export.backends.xnnpack import (
     adapted_passes,
@@ -41,25 +39,10 @@ from arcmobile.export.backends.xnnpack import (
 from arcmobile.export.model.primitives import XNNPACK
 from arcmobile.quant.layers import quantize_layers
 from arcmobile.runtime.backends import EXECUTORCH
-from arcmobile.runtime.errors import ArcMobileError, ExportError
+from arcmobile.runtime.errors import ExportError
 from arcmobile.runtime.memory import peak_bytes
 
 _DELEGATE_CALL = "executorch_call_delegate"
-
-
-@contextmanager
-def _step(destination: Path, what: str) -> Iterator[None]:
-    """Names the program and the step when the toolchain gives up.
-
-    Its passes wrap every failure into a plain ``Exception`` (executorch/exir/pass_manager.py), so
-    nothing narrower would do; the original stays attached as the cause.
-    """
-    try:
-        yield
-    except ArcMobileError:
-        raise
-    except Exception as error:
-        raise ExportError(f"{destination.name}: {what} failed: {first_line(error)}") from error
 
 
 def _own_storage(module: nn.Module) -> None:
@@ -119,11 +102,10 @@ def lower(
     programs: dict[str, ExportedProgram] = {}
     for entry in entries:
         report(f"{destination.name}: tracing {entry.name}")
-        with _step(destination, f"tracing {entry.name}"):
-            programs[entry.name] = _export(module, entry)
+        programs[entry.name] = _export(module, entry)
     del module
     report(f"{destination.name}: lowering {', '.join(programs)}")
-    with _step(destination, "lowering"), adapted_passes():
+    with adapted_passes():
         edge = to_edge_transform_and_lower(
             programs,
             partitioner=[partitioner()],
@@ -146,4 +128,4 @@ def lower(
     )
 
 
-BACKEND = Backend(EXECUTORCH, form=XNNPACK, lower=lower, cross_check=check_weight_cache)
+BACKEND = Backend(EXECUTORCH, form=XNNPACK, lowering=lower, cross_check=check_weight_cache)

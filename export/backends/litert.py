@@ -45,7 +45,7 @@ from arcmobile.export.backends.base import (
     LoweringSummary,
     Report,
 )
-from arcmobile.export.backends.program_file import first_line, partial_file
+from arcmobile.export.backends.program_file import partial_file
 from arcmobile.export.model.primitives import LITERT
 from arcmobile.quant.plan import quantizable_layers
 from arcmobile.quant.precision import Precision
@@ -252,10 +252,6 @@ def lower(
                 content = _quantize(content, planned)
     except ExportError as error:
         raise ExportError(f"{destination.name}: {error}") from None
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise ExportError(
-            f"{destination.name}: conversion to LiteRT failed: {first_line(error)}"
-        ) from error
     with partial_file(destination) as partial:
         size = partial.write_bytes(content)
     return LoweringSummary(
@@ -268,4 +264,4 @@ def lower(
 
 # On (B, C, 1, T) the converter brings convolutions into the kernels' order once, at the edges of
 # the network; on (B, C, T) it transposes around each of them (74 copies instead of 2 in a decoder).
-BACKEND = Backend(declared.LITERT, form=LITERT, lower=lower, effective=effective)
+BACKEND = Backend(declared.LITERT, form=LITERT, lowering=lower, effective=effective)

@@ -40,11 +40,9 @@ from pathlib import Path
 import onnx
 import onnx_ir
 import torch
-from google.protobuf.message import EncodeError
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
-from torch.onnx import OnnxExporterError
 from torch.onnx.ops import symbolic
 
 from arcmobile.export.backends.base import (
@@ -54,7 +52,7 @@ from arcmobile.export.backends.base import (
     LoweringSummary,
     Report,
 )
-from arcmobile.export.backends.program_file import first_line, partial_file
+from arcmobile.export.backends.program_file import partial_file
 from arcmobile.export.model.primitives import ONNX
 from arcmobile.quant.layers import ConvGeometry, quantize_layers, quantize_per_channel
 from arcmobile.quant.plan import output_axis, quantizable_layers
@@ -357,18 +355,10 @@ def lower(
     report(f"{destination.name}: quantizing {len(plan)} layers")
     module = _store_layers(module, plan)
     report(f"{destination.name}: tracing {', '.join(entry.name for entry in entries)}")
-    try:
-        model = _convert(module.eval(), entries)
-    except (OnnxExporterError, RuntimeError, ValueError) as error:
-        raise ExportError(
-            f"{destination.name}: conversion to ONNX failed: {first_line(error)}"
-        ) from error
+    model = _convert(module.eval(), entries)
     _tidy(model)
     report(f"{destination.name}: writing")
-    try:
-        size = _write(model, destination)
-    except (onnx.checker.ValidationError, EncodeError) as error:
-        raise ExportError(f"{destination.name}: not a valid model: {first_line(error)}") from error
+    size = _write(model, destination)
     return LoweringSummary(
         bytes=size,
         seconds=time.perf_counter() - start,
@@ -377,4 +367,4 @@ def lower(
     )
 
 
-BACKEND = Backend(declared.ONNX, form=ONNX, lower=lower, effective=effective)
+BACKEND = Backend(declared.ONNX, form=ONNX, lowering=lower, effective=effective)
