@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,8 @@ from arcmobile.posttrain.latents.cache import (
     LatentCache,
     cache_latents,
 )
-from arcmobile.posttrain.sounds import Attributes, CaptionedSound, caption
+from arcmobile.posttrain.latents.completeness import INDEX
+from arcmobile.posttrain.sounds import Attributes, CaptionedSound, caption, version
 from arcmobile.posttrain.sounds.choosing import choose
 from arcmobile.posttrain.text.caption_examples import example, held_out_examples, unknown_words
 from arcmobile.posttrain.text.caption_reading import HEADS, UNKNOWN, labels
@@ -310,6 +312,51 @@ def test_batches_sample_the_posterior(tmp_path: Path) -> None:
     worded = cache.batch(np.random.default_rng(0), 50)
     assert not any(text.endswith(("10", "11")) for text in worded.captions)
     assert len({*worded.captions}) > 5
+
+
+def test_caches_with_a_shard_missing_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path / "whole", 10)
+    assert len(LatentCache(tmp_path / "whole")) == 10
+    for missing in range(3):
+        folder = Path(shutil.copytree(tmp_path / "whole", tmp_path / str(missing)))
+        (folder / f"shard-{missing:05d}.safetensors").unlink()
+        with pytest.raises(InputError, match=r"not complete, only [68] of 10 sounds"):
+            LatentCache(folder)
+        with pytest.raises(InputError, match="another autoencoder"):
+            fill(folder, 99, replace(SETTINGS, source="b"))
+        assert fill(folder, 4)[0] in (0, 4)  # fewer than were to be there: still missing some
+        assert fill(folder, 10)[0] <= 4
+        assert torch.equal(LatentCache(folder).mean, LatentCache(tmp_path / "whole").mean)
+    (tmp_path / "whole" / INDEX).write_text('{"sounds": -1}')
+    with pytest.raises(CheckpointError, match=INDEX):
+        LatentCache(tmp_path / "whole")
+
+
+def test_sounds_of_another_synthesis_are_not_mixed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "a", 4)
+    fill(tmp_path / "b", 4)
+    monkeypatch.setattr("arcmobile.posttrain.latents.cache.synthesis_digest", lambda: "changed")
+    with pytest.raises(InputError, match="another version of the synthesis; choose another --out"):
+        fill(tmp_path / "a", 8)
+    assert len(LatentCache(tmp_path / "a")) == 4
+    for path in (tmp_path / "b").glob("shard-*"):
+        path.unlink()
+    fill(tmp_path / "b", 8)
+    (tmp_path / "b" / "shard-00000.safetensors").write_bytes(
+        (tmp_path / "a" / "shard-00000.safetensors").read_bytes()
+    )
+    with pytest.raises(InputError, match="versions of the synthesis"):
+        LatentCache(tmp_path / "b")
+
+
+def test_the_synthesis_is_known_by_its_statements() -> None:
+    source = 'def tone(x: int) -> int:\n    """Words."""\n    return x + 1  # why\n'
+    same = 'def tone(x: int) -> int:\n    """Other words."""\n\n    return (x + 1)\n'
+    assert version.statements(source) == version.statements(same)
+    assert version.statements(source) != version.statements(source.replace("1", "2"))
+    assert len(version.synthesis_digest()) == 16
 
 
 def test_empty_and_damaged_caches_are_refused(tmp_path: Path) -> None:

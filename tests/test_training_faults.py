@@ -345,7 +345,9 @@ def test_a_run_that_is_stopped_leaves_nothing_old(tmp_path: Path) -> None:
     settings = CacheSettings(source="test", samples=SAMPLES, sample_rate=RATE, shard=2, batch=1)
     with pytest.raises(KeyboardInterrupt):
         cache_sound_folder(stopped, folder, SoundFolder(sounds, SAMPLES, RATE), settings=settings)
-    assert [sound.captions for sound in LatentCache(folder).sounds] == [("tone 0",), ("tone 1",)]
+    assert [path.name for path in folder.glob("shard-*")] == ["shard-00000.safetensors"]
+    with pytest.raises(InputError, match=r"only 2 of 6 sounds are cached; run .* again"):
+        LatentCache(folder)
     encoded, now = cached(folder, sounds)
     assert (encoded, len(now)) == (4, 6)
 

@@ -1,10 +1,12 @@
 """Sounds as latents in files, so that a DiT can be trained without its autoencoder.
 
-A folder of shards, each one safetensors file that is complete or absent::
+A folder of shards, each one safetensors file that is complete or absent, and an index::
 
     shard-00000.safetensors   mean, stdev (sounds, latent_dim, frames) float16, divided by the
                               latent scale; in the header the seeds, captions, seconds, attributes
-                              and, of recorded sounds, digests
+                              and, of recorded sounds, digests; of others, the version of the
+                              synthesis
+    cache.json                how many sounds the finished cache has
 
 Shard k holds the sounds of the seeds from ``first_seed + k * sounds per shard`` on. Latents of
 recorded sounds are known by the digest of their file: when a folder has changed, those of sounds
@@ -24,6 +26,11 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from arcmobile.posttrain.autoencoder.crops import HELD_OUT_SEED, Audio
+from arcmobile.posttrain.latents.completeness import (
+    require_complete,
+    wanted_sounds,
+    write_index,
+)
 from arcmobile.posttrain.latents.folder_writer import is_being_written, only_writer
 from arcmobile.posttrain.latents.sound_folder import RecordedSound, SoundFolder
 from arcmobile.posttrain.sounds import (
@@ -34,6 +41,7 @@ from arcmobile.posttrain.sounds import (
     caption,
     draw,
 )
+from arcmobile.posttrain.sounds.version import synthesis_digest
 from arcmobile.posttrain.training.state import read_tensors, write_tensors
 from arcmobile.runtime.errors import CheckpointError, InputError, OutputError
 
@@ -48,6 +56,7 @@ STOP = "STOP"
 _CAPTIONS = 2
 _ATTRIBUTES = TypeAdapter(Attributes)
 _SYNTHESIZED, _RECORDED = "synthesized", "recorded"
+_SYNTHESIS = "synthesis"
 _REMOVE = "remove it and cache the latents again"
 
 
@@ -107,12 +116,15 @@ def cache_latents(
     be written.
     """
     settings = settings or CacheSettings()
-    origin = {"kind": _SYNTHESIZED}
+    origin = {"kind": _SYNTHESIZED, _SYNTHESIS: synthesis_digest()}
 
     def shard_is_there(path: Path, header: Mapping[str, Any], seeds: range) -> bool:
         return path.exists() and len(_shard(path, header).sounds) >= len(seeds)
 
     with only_writer(folder):
+        for path in _shard_paths(folder)[:1]:  # what is refused leaves the index as it is
+            _shard(path, _header(settings, origin))
+        write_index(folder, max(count, wanted_sounds(folder)))
         return _write_shards(
             encode, folder, range(first_seed, first_seed + count), settings, origin,
             draw_sound, shard_is_there, {}, on_sound,
@@ -148,6 +160,7 @@ def cache_sound_folder(
                 known[sound.digest] = shard.mean[row], shard.stdev[row]
         every = range(len(sounds))
         current = {path for path, part in _parts(folder, every, settings) if is_current(path, part)}
+        write_index(folder, len(sounds))
         for path in there.keys() - current:
             path.unlink()
         return _write_shards(
@@ -215,6 +228,12 @@ class _Shard:
     stdev: Tensor
     sounds: list[CachedSound]
     source: str
+    synthesis: str
+    """Version of it; empty for recorded sounds, and in caches of before it was told."""
+    first_seed: int
+
+    def seeds(self) -> range:
+        return range(self.first_seed, self.first_seed + len(self.sounds))
 
 
 def _shard(path: Path, wanted: Mapping[str, Any] | None = None) -> _Shard:
@@ -223,14 +242,16 @@ def _shard(path: Path, wanted: Mapping[str, Any] | None = None) -> _Shard:
     Raises CheckpointError for a damaged one, InputError where its header is not as ``wanted``.
     """
     tensors, header = read_tensors(path, digest=True, way_out=_REMOVE)
-    if wanted is not None and {name: header.get(name) for name in wanted} != dict(wanted):
-        raise InputError(
-            f"{path}: caches other sounds, or those of another autoencoder; choose another --out"
-        )
+    if others := {name for name in wanted or {} if header.get(name) != (wanted or {})[name]}:
+        found = "other sounds, or those of another autoencoder"
+        if others == {_SYNTHESIS}:
+            found = "sounds of another version of the synthesis"
+        raise InputError(f"{path}: caches {found}; choose another --out")
     try:
         mean, stdev, source = tensors["mean"], tensors["stdev"], header["source"]
+        synthesis, first = str(header.get(_SYNTHESIS, "")), int(header["first_seed"])
         sounds = [_cached_sound(record) for record in header["sounds"]]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: not cached latents ({reason}); {_REMOVE}") from None
     fitting = mean.ndim == 3 and mean.shape == stdev.shape and len(mean) == len(sounds) > 0
@@ -238,7 +259,7 @@ def _shard(path: Path, wanted: Mapping[str, Any] | None = None) -> _Shard:
         raise CheckpointError(f"{path}: latents and sounds do not fit; {_REMOVE}")
     if not bool(torch.isfinite(mean).all() and torch.isfinite(stdev).all() and (stdev >= 0).all()):
         raise CheckpointError(f"{path}: holds latents that are not finite; {_REMOVE}")
-    return _Shard(mean, stdev, sounds, source)
+    return _Shard(mean, stdev, sounds, source, synthesis, first)
 
 
 @dataclass
@@ -317,17 +338,23 @@ class LatentCache:
     """
 
     def __init__(self, folder: Path):
-        """Raises InputError for a folder without shards, with shards of two autoencoders, or that
-        is being written; CheckpointError for a damaged shard."""
+        """Raises InputError for a folder without shards, with shards of two autoencoders or
+        versions of the synthesis, with shards missing, or that is being written; CheckpointError
+        for a damaged shard."""
         self.folder = folder
         if is_being_written(folder):
             raise InputError(f"{folder}: its latents are being cached; wait until that is done")
-        shards = [_shard(path) for path in _shard_paths(folder)]
-        sources = {shard.source for shard in shards}
+        paths = _shard_paths(folder)
+        shards = [_shard(path) for path in paths]
+        sources = {(shard.source, shard.synthesis) for shard in shards}
         if len(sources) != 1 or len({shard.mean.shape[1:] for shard in shards}) != 1:
-            found = "no cached latents" if not shards else "latents of several autoencoders"
-            raise InputError(f"{folder}: {found}; cache them into an empty folder")
-        self.source = sources.pop()
+            found = "latents of several autoencoders or versions of the synthesis"
+            raise InputError(
+                f"{folder}: {found if shards else 'no cached latents'}; "
+                "cache them into an empty folder"
+            )
+        require_complete(folder, paths, [shard.seeds() for shard in shards])
+        self.source, _ = sources.pop()
         self.sounds = [sound for shard in shards for sound in shard.sounds]
         self.mean = torch.cat([shard.mean for shard in shards])
         self.stdev = torch.cat([shard.stdev for shard in shards])
