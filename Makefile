@@ -62,7 +62,7 @@ format: $(INSTALLED_DEV) ## Put the code into the project's style
 	@$(BIN)/ruff format .
 
 contract: $(INSTALLED_DEV) ## Write the manifest's schema and the test vectors again from the runtime
-	@$(BIN)/python runtime/contract/generate.py
+	@$(BIN)/python tests/contract.py
 
 bench-full: $(INSTALLED_DEV) ## Full-size figures: export every backend, generate (about 20 minutes)
 	@$(ARCMOBILE) bench fullsize --out out/full-size --overwrite

@@ -122,6 +122,7 @@ class AudioWriter:
                 )
                 if comment:
                     self._file.comment = comment
+            self._open.push(self._close)
         except self._sound.LibsndfileError as error:
             self._open.__exit__(type(error), error, None)
             raise OutputError(
@@ -158,14 +159,10 @@ class AudioWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self._close(complete=kind is None)
-        except BaseException as failure:
-            self._open.__exit__(type(failure), failure, failure.__traceback__)
-            raise
         self._open.__exit__(kind, error, traceback)
 
-    def _close(self, *, complete: bool) -> None:
+    def _close(self, kind: type[BaseException] | None, *_: object) -> None:
+        complete = kind is None
         try:
             self._file.close()
             if complete:
@@ -277,13 +274,6 @@ class InitAudio:
 
     audio: Audio
     found: int
-
-
-def read_audio(
-    path: str | os.PathLike[str], *, sample_rate: int, channels: int, samples: int
-) -> Audio:
-    """Read a sound file as float32 ``(channels, samples)``, see :func:`read_init_audio`."""
-    return read_init_audio(path, sample_rate=sample_rate, channels=channels, samples=samples).audio
 
 
 def read_init_audio(

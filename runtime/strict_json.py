@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, Final
 
 _BYTE_ORDER_MARK: Final = "\ufeff"
@@ -67,11 +68,8 @@ def _check_size(text: str, most_levels: int) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise ValueError(f"key {key[:80]!r} stands twice in one object")
-            seen.add(key)
+        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"key {key[:80]!r} stands twice in one object")
     for key, value in pairs:
         _check_finite(value, key)
     return found

@@ -16,10 +16,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from arcmobile.runtime.audio import AudioWriter, read_audio, read_init_audio, write_audio
+from arcmobile.runtime.audio import Audio, AudioWriter, read_init_audio, write_audio
 from arcmobile.runtime.errors import InputError, OutputError
 
 RATE = 44100
+
+
+def read_audio(path: str | Path, **form: int) -> Audio:
+    return read_init_audio(path, **form).audio
 
 
 def tone(seconds: float, rate: int = RATE, channels: int = 2) -> np.ndarray:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import CONTRACT, document
+from contract import CONTRACT, document, generated
 
 from arcmobile.runtime import bounds, request, tensors
 from arcmobile.runtime.bundle import MANIFEST_NAME, TOKENIZER_NAME, Manifest, TensorSpec
-from arcmobile.runtime.contract import generate
 from arcmobile.runtime.noise import NOISE_ID
 
 ROOT = CONTRACT.parent.parent
@@ -28,9 +27,7 @@ def constants(module: Any, kind: type) -> dict[str, Any]:
 
 
 def test_generated_files_are_current() -> None:
-    stale = [
-        path.name for path, text in generate.generated().items() if path.read_text("ascii") != text
-    ]
+    stale = [path.name for path, text in generated().items() if path.read_text("ascii") != text]
     assert not stale, "run: make contract"
 
 

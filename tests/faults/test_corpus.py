@@ -43,9 +43,10 @@ def read_tokenizer(path: Path) -> None:
 
 
 def read_sound(path: Path) -> None:
-    from arcmobile.runtime.audio import read_audio
+    from arcmobile.runtime.audio import read_init_audio
 
-    assert read_audio(path, sample_rate=44_100, channels=2, samples=500).shape == (2, 500)
+    read = read_init_audio(path, sample_rate=44_100, channels=2, samples=500)
+    assert read.audio.shape == (2, 500)
 
 
 def read_checkpoint(path: Path) -> None:

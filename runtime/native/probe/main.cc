@@ -8,6 +8,7 @@
 //       one RATE... for each part; what is run, freed and given, see `chain` below
 //   arcmobile-probe tokens TOKENIZER_JSON < lines    JSON strings in, ids out
 //   arcmobile-probe calls LIST [weight-cache]              runs programs, see program_calls.h
+//   arcmobile-probe bundles < folders                      what is wrong with each, a line each
 //   arcmobile-probe sha256 < bytes                         by the CPU's instructions, and without
 //   arcmobile-probe pcm16 < float32 values                 16-bit samples
 
@@ -22,13 +23,16 @@
 #include <string>
 #include <vector>
 
+#include "bundle.h"
 #include "decoder_chain.h"
+#include "errors.h"
 #include "noise.h"
 #include "program_calls.h"
 #include "prompt_tokenizer.h"
 #include "request.h"
 #include "sampler.h"
 #include "sha256.h"
+#include "utf8.h"
 #include "wav_writer.h"
 
 using namespace arcmobile;
@@ -112,6 +116,19 @@ int tokens(const std::vector<std::string>& a) {
       std::printf("%d ", id);
     }
     std::puts("");
+  }
+  return 0;
+}
+
+int bundles() {
+  for (std::string folder; std::getline(std::cin, folder);) {
+    std::string problem;
+    try {
+      open_bundle(folder);
+    } catch (const Error& error) {
+      problem = on_one_line(error.what());
+    }
+    std::puts(problem.c_str());
   }
   return 0;
 }
@@ -200,6 +217,7 @@ int main(int argc, char** argv) {
   }
   if (a.size() >= 6 && a[0] == "chain") return chain(a);
   if (a.size() == 2 && a[0] == "tokens") return tokens(a);
+  if (a.size() == 1 && a[0] == "bundles") return bundles();
   if (a.size() == 2 && a[0] == "calls") return calls(a[1], false);
   if (a.size() == 3 && a[0] == "calls" && a[2] == "weight-cache") return calls(a[1], true);
   if (a.size() == 1 && a[0] == "sha256") return digests();

@@ -63,7 +63,7 @@ def _sound(form: str, subtype: str, samples: np.ndarray) -> bytes:
 
 @reader("init-audio")
 def init_audio(folder: Path) -> Attempt:
-    from arcmobile.runtime.audio import read_audio
+    from arcmobile.runtime.audio import read_init_audio
 
     samples = np.random.default_rng(1).uniform(-0.5, 0.5, (4000, 2))
     good = [
@@ -78,7 +78,7 @@ def init_audio(folder: Path) -> Attempt:
 
     def attempt(rng: random.Random) -> None:
         path.write_bytes(mutate_bytes(rng, rng.choice(good)))
-        read_audio(path, sample_rate=44_100, channels=2, samples=rng.choice((1000, 100_000)))
+        read_init_audio(path, sample_rate=44_100, channels=2, samples=rng.choice((1000, 100_000)))
 
     return attempt
 
