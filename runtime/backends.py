@@ -15,7 +15,7 @@ from typing import Any, Final
 
 @dataclass(frozen=True)
 class BackendSpec:
-    """What is known of a backend without importing it.
+    """A backend, declared without importing it.
 
     Attributes:
         name: on the command line and in manifests.
@@ -108,13 +108,13 @@ DEFAULT_BACKEND: Final = EXECUTORCH.name
 
 
 def any_of(names: Mapping[str, object]) -> str:
-    """The names of a registry for a help text: ``a, b or c``."""
+    """Return the names of a registry for a help text: ``a, b or c``."""
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def runtime_distributions() -> tuple[str, ...]:
-    """The distributions that programs are run with."""
+    """Return the distributions that programs are run with."""
     return tuple(dict.fromkeys(spec.distribution for spec in BACKENDS.values()))
 
 

@@ -1,9 +1,9 @@
 """What runs a program: one interface over ExecuTorch, ONNX Runtime, LiteRT and, elsewhere, PyTorch.
 
 An engine loads components by name and runs their entries on numpy arrays. Shapes and dtypes are
-checked here, against the manifest, so that no engine meets a tensor it does not expect. Whatever a
+checked here, against the manifest, so that no engine gets a tensor it does not expect. Whatever a
 library raises becomes an error of one line, and calls of several threads take turns. Engines are
-imported when first asked for: a board installs only the one it uses.
+imported on first use: a board installs only the one it needs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -49,10 +48,10 @@ class Engine(ABC):
         return frozenset(self._loaded)
 
     def load(self, component: str, entry: str | None = None) -> None:
-        """Reads a component's program into memory and makes ``entry`` of it ready to run.
+        """Load a component's program and make ``entry`` of it ready; cheap if it is.
 
-        Nothing to do for what is loaded and ready. Raises :class:`EngineError` for an unknown
-        component or entry, or if the engine refuses the program.
+        Raises:
+            EngineError: the component or entry is unknown, or the engine refuses the program.
         """
         self._component(component)
         spec = None if entry is None else self._entry(component, entry)
@@ -67,7 +66,7 @@ class Engine(ABC):
                     self._prepare(component, spec)
 
     def unload(self, component: str) -> None:
-        """Frees a component's program; nothing to do if it is not loaded."""
+        """Free a component's program if it is loaded."""
         if os.getpid() != self._process:
             return
         with self._turns:
@@ -76,11 +75,19 @@ class Engine(ABC):
                 self._unload(component)
 
     def run(self, component: str, entry: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Runs one entry of a component and returns its outputs by name.
+        """Run one entry of a component, which is loaded first where needed.
 
-        Loads the component first where needed. Raises :class:`EngineError` for an unknown
-        component or entry, for inputs or outputs that are not as the manifest says, and for a run
-        that fails.
+        Args:
+            component: name of the component.
+            entry: name of its entry.
+            inputs: arrays by name, with the shapes and dtypes of the manifest.
+
+        Returns:
+            Outputs by name, as the manifest says.
+
+        Raises:
+            EngineError: the component or entry is unknown, inputs or outputs are not as the
+                manifest says, or the run fails.
         """
         spec = self._entry(component, entry)
         where = f"{component}.{entry}"
@@ -99,19 +106,14 @@ class Engine(ABC):
         return named
 
     def close(self) -> None:
-        """Frees every component."""
+        """Free every component."""
         for component in sorted(self._loaded):
             self.unload(component)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _check_process(self) -> None:
@@ -123,7 +125,7 @@ class Engine(ABC):
 
     @contextmanager
     def _as_engine_error(self, where: str) -> Iterator[None]:
-        """Turns whatever a library raises, panics of Rust and C++ included, into one line."""
+        # Whatever a library raises, panics of Rust and C++ included.
         try:
             yield
         except (ArcMobileError, KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -152,25 +154,29 @@ class Engine(ABC):
 
     @abstractmethod
     def _load(self, component: str) -> None:
-        """Loads a component that is not loaded."""
+        """Load a component that is not loaded."""
 
     def _prepare(self, component: str, entry: Entry) -> None:  # noqa: B027 (a hook, not a duty)
-        """Makes an entry of a loaded component ready; called before every run, so cheap if it is.
+        """Make an entry of a loaded component ready; called before every run.
 
-        The default has nothing to do.
+        The default does nothing.
         """
 
     @abstractmethod
     def _unload(self, component: str) -> None:
-        """Frees a component that is loaded."""
+        """Free a component that is loaded."""
 
     @abstractmethod
     def _run(self, component: str, entry: Entry, inputs: Sequence[Array]) -> Sequence[Array]:
-        """Runs an entry of a loaded component; inputs and outputs in the manifest's order."""
+        """Run an entry of a loaded component; inputs and outputs in the manifest's order."""
 
 
 def _checked(where: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> list[Array]:
-    """The arrays in the order of ``specs``; EngineError where name, shape or dtype differ."""
+    """Return the arrays in the order of ``specs``.
+
+    Raises:
+        EngineError: a name, shape or dtype differs.
+    """
     if arrays.keys() != {spec.name for spec in specs}:
         wanted = ", ".join(spec.name for spec in specs)
         raise EngineError(f"{where}s are {', '.join(arrays)}; the manifest says {wanted}")
@@ -186,12 +192,20 @@ def _checked(where: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """``threads``: worker threads of the engine; ``None`` takes every CPU this process may use."""
+    """Options of an engine.
+
+    Attributes:
+        threads: worker threads; ``None``: one for every CPU this process may use.
+    """
 
     threads: int | None = None
 
     def thread_count(self) -> int:
-        """The number of threads to use; :class:`InputError` if it is out of range."""
+        """Return the number of threads to use.
+
+        Raises:
+            InputError: it is out of range.
+        """
         if self.threads is None:
             return min(available_cpus(), bounds.THREADS)
         if not isinstance(self.threads, int) or not 1 <= self.threads <= bounds.THREADS:
@@ -200,16 +214,18 @@ class EngineOptions:
 
 
 def available_cpus() -> int:
-    """Number of CPUs this process may run on."""
+    """Return the number of CPUs this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def open_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
-    """The engine of the bundle's backend, with nothing loaded yet.
+    """Open the engine of the bundle's backend; load nothing yet.
 
-    Raises :class:`EngineError` for a backend without an engine, or when its package is missing.
+    Raises:
+        EngineError: the backend is unknown, or its package is missing or too old.
+        InputError: an option is out of range.
     """
     options = options or EngineOptions()
     options.thread_count()  # a bad number is reported before the slow import

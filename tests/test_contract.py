@@ -15,6 +15,7 @@ import pytest
 from contract import CONTRACT, document, generated
 
 from arcmobile.runtime import bounds, request, tensors
+from arcmobile.runtime.backends import BACKENDS
 from arcmobile.runtime.bundle import MANIFEST_NAME, TOKENIZER_NAME, Manifest, TensorSpec
 from arcmobile.runtime.noise import NOISE_ID
 
@@ -50,6 +51,8 @@ def test_names_of_python_are_those_of_the_file() -> None:
         "noise_id": NOISE_ID,
         "seconds_input": request.SECONDS_INPUT,
     }
+    native = [name for name, backend in BACKENDS.items() if backend.native]
+    assert native == [NAMES["values"]["native_backend"]]
     properties = document("manifest.schema.json")["properties"]
     assert properties["noise"]["const"] == NAMES["values"]["noise_id"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,9 +42,9 @@ def test_noise_is_that_of_the_vectors(cpu: str | None) -> None:
 def test_schedule_is_that_of_the_vectors() -> None:
     cases = [case for case in vectors("schedule")["cases"] if case["sigma_max"] == 1]
     assert {case["steps"] for case in cases} == set(range(1, 65))
-    for case in cases:
-        line = (case["steps"], case["logsnr_start"], case["logsnr_end"])
-        assert output("arcmobile-probe", "schedule", *line).split() == case["bits"]
+    lines = [(case["steps"], case["logsnr_start"], case["logsnr_end"]) for case in cases]
+    printed = output("arcmobile-probe", "schedule", *chain.from_iterable(lines)).split()
+    assert printed == [bits for case in cases for bits in case["bits"]]
 
 
 def test_sampler_is_that_of_the_vectors() -> None:
@@ -54,10 +55,10 @@ def test_sampler_is_that_of_the_vectors() -> None:
 
 def test_windows_are_those_of_the_vectors() -> None:
     stored = vectors("windows")
-    for case in stored["windows"]:
-        whole = (case["frames"], case["window"], case["context"])
-        rows = output("arcmobile-probe", "windows", *whole).splitlines()
-        assert [list(map(int, row.split())) for row in rows] == case["windows"]
+    plans = [(case["frames"], case["window"], case["context"]) for case in stored["windows"]]
+    rows = output("arcmobile-probe", "windows", *chain.from_iterable(plans)).splitlines()
+    expected = [window for case in stored["windows"] for window in case["windows"]]
+    assert [list(map(int, row.split())) for row in rows] == expected
     for case in stored["choices"]:
         part = f"1:{case['context']}:{','.join(map(str, case['available']))}"
         calls = output("arcmobile-probe", "chain", case["frames"], 1, 1, 0, part).splitlines()

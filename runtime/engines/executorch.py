@@ -31,10 +31,10 @@ _COMPILER = "executorch.exir"
 
 @contextmanager
 def _without_compiler() -> Iterator[None]:
-    """Lets the runtime be imported without ExecuTorch's compiler: a second instead of eight.
+    """Let the runtime be imported without ExecuTorch's compiler: a second instead of eight.
 
-    All that the runtime takes from it is a decorator in a small module; importing that runs the
-    whole package. In the block, an empty package of its name and place stands in.
+    The runtime only needs a decorator from a small module of it, but importing that runs the whole
+    package. In the block, an empty package of the same name and place stands in for it.
     """
     found = importlib.util.find_spec("executorch")
     if _COMPILER in sys.modules or found is None:
@@ -90,6 +90,7 @@ class ExecuTorchEngine(Engine):
             _open_engines.add(self)
 
     def close(self) -> None:
+        """Free every component, and let the next engine choose another number of threads."""
         super().close()
         _open_engines.discard(self)
 
@@ -171,7 +172,11 @@ def _require_same(threads: int, others: int) -> None:
 
 
 def _require_release(bundle: Bundle) -> None:
-    """Refuses a bundle whose programs need a newer release than is installed."""
+    """Refuse a bundle whose programs need a newer release than is installed.
+
+    Raises:
+        EngineError: naming both releases.
+    """
     installed = importlib.metadata.version("executorch")
     needed = bundle.manifest.minimum_runtime or EXECUTORCH.unstated_minimum
     if _release_numbers(installed) < _release_numbers(needed):
@@ -183,6 +188,6 @@ def _require_release(bundle: Bundle) -> None:
 
 
 def _release_numbers(version: str) -> tuple[int, ...]:
-    """``1.10.0+cpu`` as ``(1, 10, 0)``: three numbers, 0 where there is none."""
+    """Return ``1.10.0+cpu`` as ``(1, 10, 0)``: three numbers, 0 where there is none."""
     numbers = re.match(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", version)
     return tuple(int(number or 0) for number in numbers.groups()) if numbers else (0, 0, 0)

@@ -1,9 +1,9 @@
 // For tests: prints what the parts of the runner compute, so that Python can compare.
 //   arcmobile-probe noise SEED STREAM ITEM FIRST COUNT     float32 bits, hexadecimal, one a line
 //   arcmobile-probe philox C0 C1 C2 C3 K0 K1               four words
-//   arcmobile-probe schedule STEPS START END               float32 bits, as of the noise
+//   arcmobile-probe schedule STEPS START END ...           float32 bits, as of the noise
 //   arcmobile-probe sampler SEED SIZE STEPS START END      bits of the last latent, see `sampled`
-//   arcmobile-probe windows FRAMES WINDOW CONTEXT          start stop keep_start keep_stop
+//   arcmobile-probe windows FRAMES WINDOW CONTEXT ...      start stop keep_start keep_stop
 //   arcmobile-probe chain FRAMES SAMPLES_PER_FRAME SAMPLES MISSING RATE:CONTEXT:WINDOW,WINDOW...
 //       one RATE... for each part; what is run, freed and given, see `chain` below
 //   arcmobile-probe tokens TOKENIZER_JSON < lines    JSON strings in, ids out
@@ -205,13 +205,20 @@ int main(int argc, char** argv) {
     }
     return 0;
   }
-  if (a.size() == 4 && a[0] == "schedule") {
-    return print_bits(pingpong_schedule(std::stoi(a[1]), std::stod(a[2]), std::stod(a[3])));
+  const bool triples = a.size() >= 4 && a.size() % 3 == 1;
+  if (triples && a[0] == "schedule") {
+    for (std::size_t i = 1; i < a.size(); i += 3) {
+      print_bits(pingpong_schedule(std::stoi(a[i]), std::stod(a[i + 1]), std::stod(a[i + 2])));
+    }
+    return 0;
   }
   if (a.size() == 6 && a[0] == "sampler") return print_bits(sampled(a));
-  if (a.size() == 4 && a[0] == "windows") {
-    for (const Window& w : plan_windows(std::stoi(a[1]), std::stoi(a[2]), std::stoi(a[3]))) {
-      std::printf("%d %d %d %d\n", w.start, w.stop, w.keep_start, w.keep_stop);
+  if (triples && a[0] == "windows") {
+    for (std::size_t i = 1; i < a.size(); i += 3) {
+      const int frames = std::stoi(a[i]), window = std::stoi(a[i + 1]);
+      for (const Window& w : plan_windows(frames, window, std::stoi(a[i + 2]))) {
+        std::printf("%d %d %d %d\n", w.start, w.stop, w.keep_start, w.keep_stop);
+      }
     }
     return 0;
   }
