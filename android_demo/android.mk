@@ -99,7 +99,7 @@ $(ONNX_BUNDLE)/manifest.json: $(INSTALLED_EXPORT)
 $(EXECUTORCH_BUNDLE)/manifest.json: $(INSTALLED_EXPORT)
 	@$(call export_bundle,$(DEFAULT_CHECKPOINT),executorch,$(EXECUTORCH_BUNDLE))
 
-$(TINY_CHECKPOINT)/model_config.json: export/checkpoint/presets.py export/checkpoint/random_weights.py export/preset_corpus.txt | $(INSTALLED_EXPORT)
+$(TINY_CHECKPOINT)/model_config.json: export/checkpoint/presets.py export/checkpoint/random_weights.py export/checkpoint/preset_corpus.txt | $(INSTALLED_EXPORT)
 	@$(ARCMOBILE) checkpoint init --preset tiny --seed 0 --out $(TINY_CHECKPOINT) --overwrite
 
 # Of the AAR that is there, whoever gave it.
