@@ -15,12 +15,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from huggingface_hub import ModelCardData
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
 from jinja2 import Environment, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from arcmobile.bench.labels import component_label, counted
-from arcmobile.bench.licenses import License
+from arcmobile.bench.licenses import LICENSES, UNKNOWN, License
 from arcmobile.bench.records import AnyFigure, Count, read_record
 from arcmobile.bench.result import BenchResult, Figure
 from arcmobile.bench.targets.base import NATIVE_BACKENDS
@@ -199,6 +200,30 @@ def render_card(facts: CardFacts) -> str:
         native_runner=manifest.backend in NATIVE_BACKENDS,
     )
     return f"---\n{_front_matter(facts)}\n---\n\n{body}"
+
+
+def card_license(card: str, name: str) -> License:
+    """Return the license that a card states in its front matter, :data:`UNKNOWN` if none.
+
+    Args:
+        card: Its text.
+        name: Its file, for messages.
+
+    Raises:
+        InputError: The front matter is broken.
+    """
+    try:
+        data = ModelCard(card, ignore_metadata_errors=True).data
+        stated = data.get("license_name") if data.get("license") == "other" else data.get("license")
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{name}: its front matter is not what the Hub reads ({one_line(error)[:200]}); "
+            "fix it, or make the card again with arcmobile card --overwrite"
+        ) from error
+    if stated is None:
+        return UNKNOWN
+    found = (known for known in (*LICENSES, UNKNOWN) if known.name == stated)
+    return next(found, License(name=str(stated), title=one_line(stated)))
 
 
 def _front_matter(facts: CardFacts) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from arcmobile.bench.licenses import License
     from arcmobile.runtime.bundle import Bundle
 
 BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder.", show_default=False)]
@@ -82,12 +83,12 @@ def card_text(
     license_name: str | None = None,
     base_models: Sequence[str] = (),
 ) -> str:
-    """Return the card of a bundle; a license that is unknown is said on standard error.
+    """Return the card of a bundle.
 
     Raises:
         InputError: a result is about another bundle, or a name is not one.
     """
-    from arcmobile.bench.licenses import UNKNOWN, license_named, recognize_license
+    from arcmobile.bench.licenses import license_named, recognize_license
     from arcmobile.bench.model_card import (
         PLACEHOLDER_REPO,
         CardFacts,
@@ -104,10 +105,7 @@ def card_text(
         license = license_named(license_name)
     else:
         license = recognize_license(bundle.manifest.license_notice)
-    if license == UNKNOWN:
-        typer.echo(
-            "warning: the license of the weights is unknown; name it with --license", err=True
-        )
+    check_license(bundle, license)
     return render_card(
         CardFacts(
             bundle=bundle,
@@ -118,3 +116,17 @@ def card_text(
             repo=repo or PLACEHOLDER_REPO,
         )
     )
+
+
+def check_license(bundle: Bundle, license: License) -> None:
+    """Warn of a license that is unknown, or another one than the manifest names."""
+    from arcmobile.bench.licenses import UNKNOWN, recognize_license
+
+    if license == UNKNOWN:
+        typer.echo("warning: the license of the weights is unknown; see --license", err=True)
+    stated = recognize_license(bundle.manifest.license_notice)
+    if UNKNOWN not in (license, stated) and license != stated:
+        typer.echo(
+            f"warning: the card says {license.title}, the bundle's manifest {stated.title}",
+            err=True,
+        )

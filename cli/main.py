@@ -80,6 +80,9 @@ COMMANDS: dict[str, Entry] = {
         "arcmobile.cli.fetch:fetch", "Download the trained weights you have access to.", "Set up"
     ),
     "card": Entry("arcmobile.cli.card:card", "Write the model card of a bundle.", "Publish"),
+    "publish": Entry(
+        "arcmobile.cli.publish:publish", "Put a bundle on the Hugging Face Hub.", "Publish"
+    ),
     "doctor": Entry(
         "arcmobile.cli.doctor:doctor",
         "Show what this machine can do, and how to get the rest.",

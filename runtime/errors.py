@@ -59,5 +59,9 @@ class TargetError(ArcMobileError):
     """A machine to run on is missing, unreachable, full, of another kind, or went away."""
 
 
+class HubError(ArcMobileError):
+    """The Hugging Face Hub is unreachable, refuses, or answers what it should not."""
+
+
 class OutputError(ArcMobileError):
     """A result could not be written: folder not writable, disk full."""
