@@ -1,8 +1,8 @@
 # The front door: `make` alone explains itself. Everything happens in $(VENV), which is made on
 # demand and refreshed when pyproject.toml or constraints.txt change.
 
-SHELL := /bin/bash
-.SHELLFLAGS := -euo pipefail -c
+# A recipe stops at its first error; .SHELLFLAGS would say so too, but not to the make of macOS (3.81).
+SHELL := .ci/strict-bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -44,7 +44,7 @@ include android_demo/android.mk
 
 ##@ Work on it
 
-test: $(INSTALLED_DEV) native native-arm64 $(OLDER_RUNTIME) ## Run the tests (needs make apt-packages once)
+test: apt-packages $(INSTALLED_DEV) native native-arm64 $(OLDER_RUNTIME) ## Run the tests; installs what they need
 	@$(BIN)/pytest -n auto --dist loadfile
 
 faults: $(INSTALLED_DEV) native ## Broken inputs for every reader, COUNT of each (READERS="manifest ...")
@@ -72,6 +72,10 @@ older-runtimes: $(INSTALLED_DEV) $(OLDER_RUNTIME) $(OLDER_RUNTIMES)/1.3.1/.insta
 	    $(ARCMOBILE) checkpoint init --preset sao-small --out $(RANDOM_CHECKPOINT))
 	@cd tests && $(abspath $(BIN))/python -m older_runtimes --scratch ../out/older-runtimes \
 	    $(if $(RECIPES),--recipes $(RECIPES)) -- ../$(DEFAULT_CHECKPOINT) $(if $(FULL),../$(RANDOM_CHECKPOINT))
+
+platforms: $(BIN)/python ## Resolve every extra for every platform and Python (uv; no such machines)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
+	@$(BIN)/python release/platforms.py $(BIN)/uv
 
 long-use: $(INSTALLED_EXPORT) ## 200 sounds of BUNDLE: what grows of memory, open files and threads
 	@$(BIN)/python tests/long_use.py "$(BUNDLE)"
@@ -139,15 +143,21 @@ $(OLDER_RUNTIMES)/%/.installed: tests/older_runtimes/%.txt | $(INSTALLED_DEV)
 	    --only-binary :all: -r $< --target $(@D)
 	@touch $@
 
+# The pins fit Python 3.11 to 3.14. Where uv is at hand, it brings one of them.
 $(BIN)/python:
-	@command -v "$(PYTHON)" >/dev/null || \
-	    { echo "error: no $(PYTHON) here; install Python 3.11 or later, or give PYTHON=path"; exit 2; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo "error: $$("$(PYTHON)" -V 2>&1) is too old; give PYTHON=path of 3.11 or later"; exit 2; }
-	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || \
-	    { echo "error: $(PYTHON) cannot make environments; run: make apt-packages"; exit 2; }
-	@echo "making $(VENV) with $$("$(PYTHON)" -V)"
-	@"$(PYTHON)" -m venv "$(VENV)"
+	@fits() { "$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; }; \
+	if ! fits && command -v uv >/dev/null; then \
+	    echo "making $(VENV) with a Python that uv finds or fetches"; \
+	    exec uv venv -q --seed --python ">=3.11,<3.15" "$(VENV)"; \
+	fi; \
+	command -v "$(PYTHON)" >/dev/null || \
+	    { echo "error: no $(PYTHON) here; install Python 3.11 to 3.14, or give PYTHON=path"; exit 2; }; \
+	fits || \
+	    { echo "error: $$("$(PYTHON)" -V 2>&1) does not fit the pins; give PYTHON=path of 3.11 to 3.14"; exit 2; }; \
+	"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || \
+	    { echo "error: $(PYTHON) cannot make environments; run: make apt-packages"; exit 2; }; \
+	echo "making $(VENV) with $$("$(PYTHON)" -V)"; \
+	"$(PYTHON)" -m venv "$(VENV)"
 
 comma := ,
 
@@ -164,7 +174,7 @@ with_uv() { \
 }; \
 with_pip() { \
     $$pip install -c constraints.txt -e '.[$(1)]' \
-        | sed -uE '/^ *Downloading .* [kMG]B/!{/^(Building|Installing|Successfully)/!d}; s/ collected packages.*/ packages/'; \
+        | sed -uE '/^ *Downloading .* [kMG]B/!{/^(Building|Installing|Successfully)/!d;}; s/ collected packages.*/ packages/'; \
 }; \
 with_uv || with_pip
 endef
@@ -178,7 +188,10 @@ need() { command -v "$$1" >/dev/null || missing+=("$${@:2}"); }; \
 install_packages() { \
     [ "$${#missing[@]}" -gt 0 ] || return 0; \
     if ! command -v apt-get >/dev/null; then \
-        echo "install with your package manager: $${missing[*]}"; exit 1; \
+        echo "error: missing here, by their Debian names: $${missing[*]}"; \
+        ! command -v brew >/dev/null || echo "with Homebrew: brew install nlohmann-json cli11 llvm" \
+            "(the emulator and the compiler for Arm boards exist on Linux alone)"; \
+        exit 2; \
     fi; \
     local sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; \
     $$sudo apt-get update -qq; \
@@ -211,4 +224,4 @@ printf '%s\n' '' \
 endef
 
 # Colours are for people: none in a pipe or a log.
-no_colour = if [ -t 1 ]; then cat; else sed 's/\x1b\[[0-9]*m//g'; fi
+no_colour = if [ -t 1 ]; then cat; else sed $$'s/\033\\[[0-9]*m//g'; fi

@@ -140,5 +140,5 @@ endef
 
 # Maven tells a lot; what matters is what failed, and how many tests ran.
 define what_was_tested
-sed -uE '/^\[INFO\]/{/Building .*\[[0-9]|Tests run:.* in |BUILD/!d}; s/^\[INFO\] //'
+sed -uE '/^\[INFO\]/{/Building .*\[[0-9]|Tests run:.* in |BUILD/!d;}; s/^\[INFO\] //'
 endef

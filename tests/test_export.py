@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 from arcmobile.cli.main import app
 from arcmobile.export import pipeline as export_pipeline
+from arcmobile.export.backends import get_backend
 from arcmobile.export.fidelity import snr_db
 from arcmobile.export.parity.reference import open_reference
 from arcmobile.export.pipeline import ExportRequest, export_bundle
@@ -228,3 +231,15 @@ def test_an_existing_bundle_survives_a_failed_replacement(
     with pytest.raises(KeyboardInterrupt):
         export_bundle(request, interrupt)
     assert (tmp_path / "bundle" / MANIFEST_NAME).read_bytes() == before
+
+
+def test_an_exporter_that_the_platform_lacks_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = BACKENDS["litert"].exporter.partition(":")[0]
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "litert_torch", None)
+    with pytest.raises(ExportError, match=r"needs litert_torch.*pip install 'arcmobile\[export\]'"):
+        get_backend("litert")
+    lines = ["litert-torch==0.10.*; python_version < '3' and extra == 'export'"]
+    monkeypatch.setattr(metadata, "requires", lambda name: lines)
+    with pytest.raises(ExportError, match=r"there is none for Python .*executorch, onnx"):
+        get_backend("litert")

@@ -6,6 +6,8 @@ use, because each pulls in a toolchain that takes seconds to load.
 
 from __future__ import annotations
 
+import platform
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from arcmobile.runtime.backends import BACKENDS, load_object
@@ -27,8 +29,27 @@ def get_backend(name: str) -> Backend:
     try:
         backend: Backend = load_object(BACKENDS[name].exporter)
     except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        way_out = "pip install 'arcmobile[export]'"
+        if _left_out(package):
+            others = ", ".join(other for other in BACKENDS if other != name)
+            way_out = (
+                f"there is none for Python {platform.python_version()} on {platform.system()} "
+                f"{platform.machine()}; choose another backend ({others}) or another machine"
+            )
         raise ExportError(
-            f"backend {name!r} needs {error.name}, which is not installed: "
-            "pip install 'arcmobile[export]'"
+            f"backend {name!r} needs {package}, which is not installed: {way_out}"
         ) from error
     return backend
+
+
+def _left_out(package: str) -> bool:
+    """Whether `arcmobile[export]` leaves a package out on this platform."""
+    from packaging.requirements import Requirement
+
+    distribution = package.replace("_", "-")
+    for line in metadata.requires("arcmobile") or ():
+        requirement = Requirement(line)
+        if requirement.name == distribution and requirement.marker is not None:
+            return not requirement.marker.evaluate({"extra": "export"})
+    return False
