@@ -9,8 +9,10 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 from typer.core import TyperGroup
 
 from arcmobile.cli.main import COMMANDS, load_command
@@ -159,3 +161,31 @@ def test_make_targets_of_the_pages_exist() -> None:
         for words in _commands(page.read_text("utf-8"), "make"):
             named = [w for w in shlex.split(words)[1:] if re.fullmatch("[a-z0-9-]+", w)]
             assert set(named) <= targets, f"{page.name}: {words}"
+
+
+def test_everything_that_is_released_has_one_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    found = {}
+    for pom in sorted((ROOT / "android_demo").glob("**/pom.xml")):
+        space = "{http://maven.apache.org/POM/4.0.0}"
+        root = ElementTree.parse(pom).getroot()
+        found[pom] = root.findtext(f"{space}version") or root.findtext(
+            f"{space}parent/{space}version"
+        )
+    assert len(found) > 3
+    assert set(found.values()) == {version}
+    for name in ("app/build.gradle.kts",):
+        assert f'versionName = "{version}"' in (ROOT / "android_demo" / name).read_text()
+
+
+def test_workflows_call_what_exists() -> None:
+    targets = set()
+    for makefile in (ROOT / "Makefile", *ROOT.glob("*/*.mk"), *ROOT.glob("*/*/*.mk")):
+        targets |= set(re.findall(r"^([a-z0-9-]+):", makefile.read_text(), re.MULTILINE))
+    for workflow in (ROOT / ".github" / "workflows").glob("*.yml"):
+        jobs = yaml.safe_load(workflow.read_text())["jobs"]
+        commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+        assert commands
+        for command in commands:
+            program, *words = command.split()
+            assert (ROOT / program).is_file() or (program == "make" and set(words) <= targets)
