@@ -77,6 +77,9 @@ platforms: $(BIN)/python ## Resolve every extra for every platform and Python (u
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
 	@$(BIN)/python release/platforms.py $(BIN)/uv
 
+dist: $(INSTALLED_DEV) native-arm64 ## Packages, the Arm runner and bundles for a release, with digests, in dist/
+	@$(BIN)/python release/dist.py dist
+
 long-use: $(INSTALLED_EXPORT) ## 200 sounds of BUNDLE: what grows of memory, open files and threads
 	@$(BIN)/python tests/long_use.py "$(BUNDLE)"
 
@@ -123,7 +126,7 @@ help: ## This overview
 	    '  make export-android CHECKPOINT=dir [TEXT_ENCODER=dir] [RECIPE=mobile] [BUNDLE=out/name]' \
 	    '' 'All of it: $(ARCMOBILE) --help'
 
-.PHONY: export-android doctor test faults lint format contract bench-full older-runtimes \
+.PHONY: export-android doctor test faults lint format contract bench-full platforms dist older-runtimes \
     long-use counts gpu-wheels gpu-rehearsal install apt-packages clean help
 
 # --- the environment ----------------------------------------------------------------------------

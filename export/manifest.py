@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder
+from arcmobile.export.checkpoint.messages import shown_value
 from arcmobile.export.checkpoint.tokenizer_check import read_tokenizer_json
 from arcmobile.export.checkpoint.tokenizer_files import (
     sentencepiece_from_tokenizer_json,
@@ -27,7 +29,7 @@ from arcmobile.runtime.bundle import (
     Tokenizer,
     Windowing,
 )
-from arcmobile.runtime.errors import CheckpointError
+from arcmobile.runtime.errors import CheckpointError, InputError
 from arcmobile.runtime.noise import NOISE_ID
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
@@ -152,8 +154,25 @@ def build_manifest(
         ),
         components=dict(components),
         provenance=Provenance(
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=_now().isoformat(timespec="seconds"),
             checkpoint_sha256=digest,
             tools=dict(tools),
         ),
     )
+
+
+def _now() -> datetime:
+    """The time for the manifest; that of ``SOURCE_DATE_EPOCH``, where a build wants the same bytes.
+
+    Raises:
+        InputError: the variable holds no time.
+    """
+    stated = os.environ.get("SOURCE_DATE_EPOCH")
+    if not stated:
+        return datetime.now(UTC)
+    try:
+        return datetime.fromtimestamp(int(stated), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise InputError(
+            f"SOURCE_DATE_EPOCH={shown_value(stated)}: must be seconds since 1970, or unset"
+        ) from None

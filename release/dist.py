@@ -1,7 +1,7 @@
 """Make what a release consists of: packages, the runner for Arm boards, and bundles, with an index.
 
-Everything is made from what git tracks, dated by the commit, so two runs of one commit give the same
-digests.
+Everything is made from what git tracks and dated by the commit, so two runs of one commit give the
+same digests.
 """
 
 from __future__ import annotations
