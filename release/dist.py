@@ -36,8 +36,8 @@ SUMS: Final = "SHA256SUMS"
 
 _BUILD_PACKAGES: Final = """
 from setuptools import build_meta
-print(build_meta.build_wheel("packages"))
-print(build_meta.build_sdist("packages"))
+build_meta.build_wheel("packages")
+build_meta.build_sdist("packages")
 """
 
 
@@ -108,10 +108,9 @@ def build_packages(out: Path, epoch: int) -> tuple[Path, Path]:
             archive.extractall(tree, filter="data")
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}
         command = [sys.executable, "-c", _BUILD_PACKAGES]
-        ended = subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True)
-        wheel, sdist = (
-            tree / "packages" / name for name in ended.stdout.decode().splitlines()[-2:]
-        )
+        subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True)
+        wheel = next((tree / "packages").glob("*.whl"))
+        sdist = next((tree / "packages").glob("*.tar.gz"))
         (out / wheel.name).write_bytes(wheel.read_bytes())
         with tarfile.open(sdist) as archive:
             members = [
