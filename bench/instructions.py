@@ -31,6 +31,7 @@ from arcmobile.bench.targets.base import RunRecord, RunRequest, TargetOptions
 from arcmobile.bench.targets.qemu import QemuTarget
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.errors import TargetError
+from arcmobile.runtime.installation import build_command
 
 PLUGIN: Final = (
     Path(__file__).resolve().parents[1] / "build" / "native" / "plugin" / "libinstructions.so"
@@ -138,7 +139,7 @@ def count_instructions(
         InputError: a bundle of another backend, or an unknown CPU model.
     """
     if not plugin.is_file():
-        raise TargetError(f"{plugin}: no such file; build it: make native-arm64")
+        raise TargetError(f"{plugin}: no such file; build it: {build_command('native-arm64')}")
     request = replace(request, threads=1, arguments=(*request.arguments, "--mark-stages"))
     cpu = options.cpu or DEFAULT_CPU
     with tempfile.TemporaryDirectory(prefix="arcmobile-") as folder:

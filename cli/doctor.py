@@ -21,6 +21,7 @@ from rich.text import Text
 
 from arcmobile.cli.consoles import bold, plain_console
 from arcmobile.runtime.backends import BACKENDS, runtime_distributions
+from arcmobile.runtime.installation import install_command
 
 State = Literal["ok", "missing", "broken", "info"]
 
@@ -160,8 +161,7 @@ def examine() -> Iterator[Finding]:
 
 def probe_package(package: Package) -> Finding:
     """Whether a package is installed and loads. A crash of its native code harms no one here."""
-    extra = f".[{package.extra}]" if package.extra else "."
-    install = f"pip install -e '{extra}' -c constraints.txt"
+    install = install_command(package.extra)
     try:
         version = metadata.version(package.name)
     except metadata.PackageNotFoundError:

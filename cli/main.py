@@ -27,6 +27,7 @@ from arcmobile.cli.standard_streams import prepare_streams
 from arcmobile.cli.stop_signals import EXIT_STOPPED, stopped_by_signals
 from arcmobile.runtime.backends import BACKENDS, runtime_distributions
 from arcmobile.runtime.errors import ArcMobileError, one_line
+from arcmobile.runtime.installation import install_advice
 
 EXIT_MISTAKE = 2
 
@@ -159,8 +160,7 @@ class LazyGroup(TyperGroup):
                 raise
             extra = _EXTRA_OF.get(package, "export")
             _say(
-                f"error: the Python package {package!r} is missing: "
-                f"run pip install -e '.[{extra}]' -c constraints.txt in your clone of arcmobile",
+                f"error: the Python package {package!r} is missing: {install_advice(extra)}",
                 verbose,
             )
         except MemoryError:

@@ -23,6 +23,7 @@ from arcmobile.runtime import bounds
 from arcmobile.runtime.backends import BACKENDS, load_object
 from arcmobile.runtime.bundle import Bundle, Component, Entry, Manifest, TensorSpec
 from arcmobile.runtime.errors import ArcMobileError, EngineError, InputError, one_line
+from arcmobile.runtime.installation import install_advice
 
 Array = NDArray[Any]
 
@@ -240,7 +241,7 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None) -> Engine:
     except (ImportError, OSError, RuntimeError) as error:  # its native libraries fail in any way
         raise EngineError(
             f"backend {backend!r} needs {spec.distribution} ({one_line(error)}): "
-            f"pip install 'arcmobile[{spec.extra}]'"
+            f"{install_advice(spec.extra)}"
         ) from error
     engine: Engine = engine_class(bundle, options)
     return engine

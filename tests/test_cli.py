@@ -18,6 +18,7 @@ from arcmobile.cli import doctor as doctor_module
 from arcmobile.cli import main as main_module
 from arcmobile.cli.main import COMMANDS, Entry, app, load_command
 from arcmobile.export.checkpoint.presets import PRESETS, init_checkpoint
+from arcmobile.runtime import installation
 from arcmobile.runtime.errors import BundleError
 
 run = CliRunner().invoke
@@ -234,3 +235,13 @@ def test_doctor_fails_only_when_nothing_can_run(
     result = run(app, ["doctor", "--json"])
     assert result.exit_code == code
     assert [finding["name"] for finding in json.loads(result.stdout)] == ["onnxruntime", "adb"]
+
+
+def test_advice_fits_the_installation(tmp_path: Path) -> None:
+    assert installation.in_clone()
+    assert installation.install_command("onnx") == "pip install -e '.[onnx]' -c constraints.txt"
+    assert installation.install_advice("onnx").endswith("in your clone of arcmobile")
+    assert installation.install_command("onnx", tmp_path) == "pip install 'arcmobile[onnx]'"
+    assert installation.install_command("", tmp_path) == "pip install 'arcmobile'"
+    assert installation.build_command("native") == "make native"
+    assert "the wheel holds no native sources" in installation.build_command("native", tmp_path)

@@ -237,7 +237,7 @@ def test_an_exporter_that_the_platform_lacks_is_said_so(monkeypatch: pytest.Monk
     module = BACKENDS["litert"].exporter.partition(":")[0]
     monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "litert_torch", None)
-    with pytest.raises(ExportError, match=r"needs litert_torch.*pip install 'arcmobile\[export\]'"):
+    with pytest.raises(ExportError, match=r"needs litert_torch.*pip install -e '.\[export\]'"):
         get_backend("litert")
     lines = ["litert-torch==0.10.*; python_version < '3' and extra == 'export'"]
     monkeypatch.setattr(metadata, "requires", lambda name: lines)

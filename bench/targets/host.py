@@ -118,7 +118,9 @@ class HostTarget(LocalTarget):
             return "python"
         if self.options.native or is_built(self.preset):
             return "native"
-        self.options.warn("no native runner here (make native builds it); measuring the Python one")
+        self.options.warn(
+            "no native runner here ({build_command('native')} builds it); measuring the Python one"
+        )
         return "python"
 
     def run(self, request: RunRequest, *, cold: bool = False) -> RunRecord:

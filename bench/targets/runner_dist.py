@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from arcmobile.runtime.errors import TargetError
+from arcmobile.runtime.installation import build_command
 
 RUNNER_NAME: Final = "arcmobile-run"
 _BUILD: Final = Path(__file__).resolve().parents[2] / "build" / "native"
-_BUILD_COMMANDS: Final = {
-    "host": "make native",
-    "linux-arm64": "make native-arm64",
-    "android-arm64": "make native-android",
+_BUILD_TARGETS: Final = {
+    "host": "native",
+    "linux-arm64": "native-arm64",
+    "android-arm64": "native-android",
 }
 _MACHINES: Final = {3: "x86", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 _ANDROID_LOADER: Final = "/system/bin/linker64"
@@ -65,11 +66,10 @@ def open_dist(folder: Path | None, preset: str) -> RunnerDist:
 
     Raises :class:`TargetError` naming the file and the command that builds it.
     """
-    command = _BUILD_COMMANDS[preset]
     program = (folder or _BUILD / preset / "dist") / RUNNER_NAME
     if not program.is_file():
-        mend = "check --native" if folder else f"build it: {command}"
-        raise TargetError(f"{program}: no such file; {mend}")
+        build = f"build it: {build_command(_BUILD_TARGETS[preset])}"
+        raise TargetError(f"{program}: no such file; {'check --native' if folder else build}")
     machine, loader = _read_elf(program)
     return RunnerDist(program.parent, machine, android=loader == _ANDROID_LOADER)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from arcmobile.runtime.backends import BACKENDS, load_object
 from arcmobile.runtime.errors import ExportError, InputError
+from arcmobile.runtime.installation import install_advice
 
 if TYPE_CHECKING:
     from arcmobile.export.backends.base import Backend
@@ -30,7 +31,7 @@ def get_backend(name: str) -> Backend:
         backend: Backend = load_object(BACKENDS[name].exporter)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        way_out = "pip install 'arcmobile[export]'"
+        way_out = f"{install_advice('export')}"
         if _left_out(package):
             others = ", ".join(other for other in BACKENDS if other != name)
             way_out = (
