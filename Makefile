@@ -80,6 +80,10 @@ platforms: $(BIN)/python ## Resolve every extra for every platform and Python (u
 dist: $(INSTALLED_DEV) native-arm64 ## Packages, the Arm runner and bundles for a release, with digests, in dist/
 	@$(BIN)/python release/dist.py dist
 
+dist-check: dist ## Install its wheel into empty environments, one per engine, and make a sound in each
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
+	@$(BIN)/python release/check_wheel.py dist --uv $(abspath $(BIN))/uv
+
 long-use: $(INSTALLED_EXPORT) ## 200 sounds of BUNDLE: what grows of memory, open files and threads
 	@$(BIN)/python tests/long_use.py "$(BUNDLE)"
 
@@ -126,7 +130,7 @@ help: ## This overview
 	    '  make export-android CHECKPOINT=dir [TEXT_ENCODER=dir] [RECIPE=mobile] [BUNDLE=out/name]' \
 	    '' 'All of it: $(ARCMOBILE) --help'
 
-.PHONY: export-android doctor test faults lint format contract bench-full platforms dist older-runtimes \
+.PHONY: export-android doctor test faults lint format contract bench-full platforms dist dist-check older-runtimes \
     long-use counts gpu-wheels gpu-rehearsal install apt-packages clean help
 
 # --- the environment ----------------------------------------------------------------------------
