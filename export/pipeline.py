@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +36,11 @@ from arcmobile.export.manifest import (
 from arcmobile.export.program_cache import ProgramCache, program_key
 from arcmobile.export.programs import (
     PARTS,
-    ExampleInputs,
     FramePlan,
-    component_entries,
-    network_outputs,
     plan_frames,
     tensor_specs,
     tokenize_example,
+    walk_components,
 )
 from arcmobile.export.work import WorkCounter
 from arcmobile.quant.plan import (
@@ -66,7 +64,7 @@ from arcmobile.runtime.bundle import (
 )
 from arcmobile.runtime.engine import EngineOptions, open_engine
 from arcmobile.runtime.errors import ExportError, InputError, one_line
-from arcmobile.runtime.tensors import CONDITIONER, DIT, ENCODER, NEXT_FEATURES, stage_of
+from arcmobile.runtime.tensors import CONDITIONER, DIT, ENCODER, stage_of
 
 # Least SNR in dB of a program against the float32 network, by the lowest precision in it. These
 # catch broken lowerings; how good a recipe is, is the quantization report's business.
@@ -119,7 +117,7 @@ class LoweredComponent:
 
     name: str
     file: str
-    entries: list[LoweringEntry]
+    entries: tuple[LoweringEntry, ...]
     outputs: dict[str, dict[str, Array]]  # entry -> tensor -> the float32 network's values
     work: dict[str, Work]  # by entry
     plan: dict[str, Precision]
@@ -200,7 +198,7 @@ def export_bundle(request: ExportRequest, report: Report = lambda line: None) ->
     cache = ProgramCache(request.cache) if request.cache else None
     with write_bundle(request.destination, overwrite=request.overwrite) as writer:
         report("checking the checkpoint")
-        require_sound(folder)
+        require_sound(folder, digest=True)
         digest = folder.digest()
         tokenizer_files = write_tokenizer_files(folder, writer)
         lowered = _lower_components(
@@ -273,23 +271,19 @@ def _lower_components(
 ) -> list[LoweredComponent]:
     parts = [part.component for part in frames.decoder]
     names = [CONDITIONER, DIT, *parts, *([ENCODER] if request.encoder else [])]
-    examples = ExampleInputs(tokenize_example(folder_tokenizer(folder)), {})
+    tokens = tokenize_example(folder_tokenizer(folder))
     lowered = []
-    for name in names:
+    for examples in walk_components(names, folder.config, frames, tokens):
+        name, entries = examples.component, examples.entries
         report(f"{name}: loading weights")
         network = folder.build(name, backend.form)
-        entries = component_entries(name, folder.config, frames, examples)
         plan = component_plan(name, network, recipe, backend)
         report(f"{name}: float32 reference")
-        outputs, work = {}, {}
+        work = {}
         for entry in entries:
             with WorkCounter(network, plan) as counter:
-                outputs[entry.name] = network_outputs(network, entry)
+                examples.run(network, entry)
             work[entry.name] = counter.work()
-        if name == CONDITIONER:
-            examples = replace(examples, conditioning=outputs[entries[0].name])
-        elif name in parts[:-1]:
-            examples = replace(examples, features=outputs[entries[-1].name][NEXT_FEATURES])
         precision = describe_precision(name, network, plan)
         sizes = least_bytes(network, plan), expected_bytes(network, plan)
         file = f"{name}{backend.spec.suffix}"
@@ -304,7 +298,7 @@ def _lower_components(
         summary = cache.take(key, writer.path(file)) if cache else None
         cached = summary is not None
         if summary is None:
-            summary = backend.lower(network, plan, tuple(entries), writer.path(file), report=report)
+            summary = backend.lower(network, plan, entries, writer.path(file), report=report)
             check_size(f"{name} ({recipe.name}, {backend.spec.name})", summary.bytes, *sizes)
             if cache:
                 cache.keep(key, writer.path(file), summary)
@@ -314,7 +308,7 @@ def _lower_components(
         gc.collect()
         arrays = {
             entry: {n: t.numpy().astype(np.float32) for n, t in tensors.items()}
-            for entry, tensors in outputs.items()
+            for entry, tensors in examples.outputs.items()
         }
         lowered.append(
             LoweredComponent(name, file, entries, arrays, work, plan, precision, summary, cached)

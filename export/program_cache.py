@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -44,7 +44,7 @@ def program_key(
     component: str,
     backend: str,
     plan: Mapping[str, str],
-    entries: list[LoweringEntry],
+    entries: Sequence[LoweringEntry],
     tools: Mapping[str, str],
 ) -> str:
     """The content hash of a lowered program."""

@@ -7,8 +7,8 @@ the same inputs measure how far the lowered program is from the network.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,9 @@ PARTS: Mapping[str, Mapping[str, Part]] = {
     DECODER: {"": Part.DECODER},
     ENCODER: {"": Part.ENCODER},
 }
+
+CONDITIONING = (GLOBAL_COND, CROSS_KEYS, CROSS_VALUES)
+"""What the conditioner gives and every call of the DiT takes."""
 
 EXAMPLE_PROMPT = "warm analog synth pad with soft rain, 90 BPM"
 # Mid-schedule: signal and noise both matter there.
@@ -199,23 +202,55 @@ def number_inputs(config: ModelConfig) -> tuple[NumberInput, ...]:
 
 
 @dataclass(frozen=True)
-class ExampleInputs:
-    """Example inputs shared by the programs.
+class ComponentExamples:
+    """A component's entry points with example inputs, and what a network gave for them.
 
     Attributes:
-        tokens: ``input_ids`` (1, N) int32 and ``attention_mask`` (1, N) float32.
-        conditioning: the float32 conditioner's outputs for them, by tensor name.
-        features: what the decoder's part before the one in question gives, in float32.
+        component: its name.
+        entries: smallest first.
+        outputs: entry name -> tensor name -> values; filled by :meth:`run`.
     """
 
-    tokens: Mapping[str, Tensor]
-    conditioning: Mapping[str, Tensor]
-    features: Tensor | None = None
+    component: str
+    entries: tuple[LoweringEntry, ...]
+    outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    @property
+    def largest(self) -> LoweringEntry:
+        """The entry with the most frames."""
+        return self.entries[-1]
+
+    def run(self, network: nn.Module, entry: LoweringEntry) -> dict[str, Tensor]:
+        """Run a network on an entry's example inputs, and keep the outputs."""
+        self.outputs[entry.name] = network_outputs(network, entry)
+        return self.outputs[entry.name]
 
 
-def conditioner_inputs(config: ModelConfig, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def walk_components(
+    components: Iterable[str], config: ModelConfig, frames: FramePlan, tokens: Mapping[str, Tensor]
+) -> Iterator[ComponentExamples]:
+    """Yield components in the order that data flows, each with inputs that the ones before gave.
+
+    Whoever iterates runs the largest entry of a component before going on to one that takes its
+    outputs. Networks are theirs to build and free; on ``meta`` tensors it is shapes that flow.
+
+    Args:
+        components: names in order; ``decoder`` is the decoder as a whole.
+        config: the model.
+        frames: latent lengths and windows.
+        tokens: ``input_ids`` (1, N) int32 and ``attention_mask`` (1, N) float32.
+    """
+    known = dict(tokens)
+    for component in components:
+        entries = tuple(_component_entries(component, config, frames, known))
+        examples = ComponentExamples(component, entries)
+        yield examples
+        known.update(examples.outputs.get(examples.largest.name, {}))
+
+
+def _conditioner_inputs(config: ModelConfig, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Inputs of the conditioner in call order: ids, mask, one number each (half of its range)."""
-    inputs = {INPUT_IDS: tokens[INPUT_IDS], ATTENTION_MASK: tokens[ATTENTION_MASK]}
+    inputs = {name: known[name] for name in (INPUT_IDS, ATTENTION_MASK)}
     seconds = config.sample_size / config.sample_rate
     for number in config.conditioning.numbers:
         low, high = number.config.min_val, number.config.max_val
@@ -227,21 +262,20 @@ def _gaussian(stream: int, *shape: int) -> Tensor:
     return torch.from_numpy(normal_noise(_EXAMPLE_SEED, stream, shape))
 
 
-def component_entries(
-    component: str, config: ModelConfig, frames: FramePlan, examples: ExampleInputs
-) -> list[LoweringEntry]:
-    """The entry points of one component, or of the decoder as a whole, smallest first."""
+def _component_entries(
+    component: str, config: ModelConfig, frames: FramePlan, known: Mapping[str, Tensor]
+) -> Iterator[LoweringEntry]:
     channels = config.autoencoder.latent_dim
     if component == CONDITIONER:
-        inputs = conditioner_inputs(config, examples.tokens)
-        return [LoweringEntry("main", None, inputs, (GLOBAL_COND, CROSS_KEYS, CROSS_VALUES))]
-    entries = []
+        inputs = _conditioner_inputs(config, known)
+        yield LoweringEntry("main", None, inputs, CONDITIONING)
+        return
     for count in frames.lengths(component):
         if component == DIT:
             inputs = {
                 LATENT: _gaussian(0, 1, channels, count),
                 TIMESTEP: torch.tensor([_EXAMPLE_TIMESTEP]),
-                **{n: examples.conditioning[n] for n in (GLOBAL_COND, CROSS_KEYS, CROSS_VALUES)},
+                **{name: known[name] for name in CONDITIONING},
             }
             outputs: tuple[str, ...] = (VELOCITY,)
         elif component == ENCODER:
@@ -252,12 +286,9 @@ def component_entries(
             inputs = {LATENT: _gaussian(1, 1, channels, count)}
             outputs = _decoder_outputs(component, frames)
         else:
-            if examples.features is None:
-                raise ValueError(f"{component} needs the features of the part before it")
-            inputs = {FEATURES: _cut_or_repeat(examples.features, count)}
+            inputs = {FEATURES: _cut_or_repeat(known[NEXT_FEATURES], count)}
             outputs = _decoder_outputs(component, frames)
-        entries.append(LoweringEntry(f"frames_{count}", count, inputs, outputs))
-    return entries
+        yield LoweringEntry(f"frames_{count}", count, inputs, outputs)
 
 
 def _decoder_outputs(component: str, frames: FramePlan) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ form that the backend gets; what lowering adds on top is in each bundle's manife
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,11 +21,12 @@ from arcmobile.export.fidelity import cosine, snr_db
 from arcmobile.export.manifest import SCHEDULE, folder_tokenizer
 from arcmobile.export.pipeline import component_plan
 from arcmobile.export.programs import (
-    ExampleInputs,
+    CONDITIONING,
+    ComponentExamples,
     FramePlan,
-    component_entries,
     network_outputs,
     tokenize_example,
+    walk_components,
 )
 from arcmobile.quant.layers import quantize_layers
 from arcmobile.quant.plan import expected_bytes
@@ -33,14 +34,7 @@ from arcmobile.quant.recipes import Recipe
 from arcmobile.runtime.noise import PhiloxNoise
 from arcmobile.runtime.sampler import pingpong
 from arcmobile.runtime.schedule import pingpong_schedule
-from arcmobile.runtime.tensors import (
-    CONDITIONER,
-    CROSS_KEYS,
-    CROSS_VALUES,
-    DECODER,
-    DIT,
-    GLOBAL_COND,
-)
+from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
 
 Array = NDArray[np.float32]
 MEASURED = (CONDITIONER, DIT, DECODER)
@@ -112,6 +106,11 @@ class RecipeMeasure:
         return sum(component.bytes for component in self.components.values())
 
 
+def flat(tensors: Mapping[str, Tensor]) -> Array:
+    """Return the values of all tensors in one row, in order."""
+    return np.concatenate([tensor.numpy().ravel() for tensor in tensors.values()])
+
+
 class Networks:
     """The three generating networks, float32 or under a recipe, with their example inputs.
 
@@ -126,10 +125,10 @@ class Networks:
         backend: Backend,
         recipe: Recipe | None = None,
     ):
-        tokens = tokenize_example(folder_tokenizer(folder))
         self.networks: dict[str, nn.Module] = {}
         self.bytes: dict[str, int] = {}
-        self._folder, self._frames, self._tokens = folder, frames, tokens
+        self._config, self._frames = folder.config, frames
+        self._tokens = tokenize_example(folder_tokenizer(folder))
         for name in MEASURED:
             network = folder.build(name, backend.form)
             if recipe is not None:
@@ -138,22 +137,27 @@ class Networks:
                 network = quantize_layers(network, plan)
             self.networks[name] = network
 
-    def outputs(self, name: str, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A component's outputs on its example inputs (``conditioning`` for the DiT)."""
-        examples = ExampleInputs(self._tokens, conditioning)
-        entry = component_entries(name, self._folder.config, self._frames, examples)[-1]
-        return network_outputs(self.networks[name], entry)
+    def walk(self) -> Iterator[ComponentExamples]:
+        """Yield each component's example inputs and what its network gives for the largest."""
+        for examples in walk_components(MEASURED, self._config, self._frames, self._tokens):
+            examples.run(self.networks[examples.component], examples.largest)
+            yield examples
+
+    def conditioning(self) -> dict[str, Tensor]:
+        """Return what the conditioner gives for the example prompt."""
+        examples = next(self.walk())
+        return examples.outputs[examples.largest.name]
 
     @torch.no_grad()
     def velocity(self, x: Array, t: float, conditioning: Mapping[str, Tensor]) -> Array:
-        cond = (conditioning[n] for n in (GLOBAL_COND, CROSS_KEYS, CROSS_VALUES))
+        cond = (conditioning[name] for name in CONDITIONING)
         v = self.networks[DIT](torch.from_numpy(x), torch.tensor([t]), *cond)
         return cast(Array, v.numpy())
 
     @torch.no_grad()
     def generate(self, steps: int, on_step: Callable[[], None] = lambda: None) -> Trajectory:
         """Text to audio by these networks, from a fixed seed."""
-        conditioning = self.outputs(CONDITIONER, {})
+        conditioning = self.conditioning()
         states: list[Array] = []
         velocities: list[Array] = []
 
@@ -167,7 +171,7 @@ class Networks:
         times = pingpong_schedule(
             steps, logsnr_start=SCHEDULE.logsnr_start, logsnr_end=SCHEDULE.logsnr_end
         )
-        shape = (1, self._folder.config.autoencoder.latent_dim, self._frames.counts[-1])
+        shape = (1, self._config.autoencoder.latent_dim, self._frames.counts[-1])
         latent = pingpong(velocity, times, PhiloxNoise(_SEED), shape)
         audio = self.networks[DECODER](torch.from_numpy(latent))[0].numpy()
         return Trajectory(times, [*states, latent], velocities, audio)
@@ -181,20 +185,17 @@ def measure_recipe(
     on_step: Callable[[], None] = lambda: None,
 ) -> RecipeMeasure:
     """Compare quantized networks with float32 ones that generated ``trajectory``."""
-    conditioning = reference.outputs(CONDITIONER, {})
     components = {}
-    for name in MEASURED:
-        expected = reference.outputs(name, conditioning)
-        found = quantized.outputs(name, conditioning)
-        flat_expected, flat_found = (
-            np.concatenate([t.numpy().ravel() for t in tensors.values()])
-            for tensors in (expected, found)
-        )
+    for examples in reference.walk():
+        name, entry = examples.component, examples.largest
+        expected = flat(examples.outputs[entry.name])
+        found = flat(network_outputs(quantized.networks[name], entry))
         components[name] = ComponentMeasure(
             bytes=quantized.bytes[name],
-            snr_db=snr_db(flat_expected, flat_found),
-            cosine=cosine(flat_expected, flat_found),
+            snr_db=snr_db(expected, found),
+            cosine=cosine(expected, found),
         )
+    conditioning = reference.conditioning()
     velocity = []
     for x, t, v in zip(
         trajectory.states[:-1], trajectory.times[:-1], trajectory.velocities, strict=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from arcmobile.export.fidelity import snr_db
-from arcmobile.quality.measure import MEASURED, Networks
+from arcmobile.export.programs import network_outputs
+from arcmobile.quality.measure import Networks, flat
 from arcmobile.quant.layers import quantized
 from arcmobile.quant.plan import quantizable_layers
 from arcmobile.quant.precision import Precision
-from arcmobile.runtime.tensors import CONDITIONER
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,6 @@ def _only_quantized(network: nn.Module, name: str, precision: Precision) -> Iter
         setattr(parent, leaf, layer)
 
 
-def _flat(outputs: Mapping[str, Tensor]) -> np.ndarray:
-    return np.concatenate([tensor.numpy().ravel() for tensor in outputs.values()])
-
-
 @torch.no_grad()
 def rank_layers(
     networks: Networks,
@@ -63,11 +59,11 @@ def rank_layers(
     The noise of layers quantized alone adds up to about that of quantizing them together, so
     ``noise_share`` says how much an exception in ``keep_float`` would buy.
     """
-    conditioning = networks.outputs(CONDITIONER, {})
     ranking = []
-    for component in MEASURED:
+    for examples in networks.walk():
+        component, entry = examples.component, examples.largest
         network = networks.networks[component]
-        reference = _flat(networks.outputs(component, conditioning))
+        reference = flat(examples.outputs[entry.name])
         power = float(np.sum(reference.astype(np.float64) ** 2))
         rows: list[tuple[str, int, float | None, float]] = []
         for name, layer in list(quantizable_layers(network)):
@@ -77,7 +73,7 @@ def rank_layers(
             else:
                 one = precision
             with _only_quantized(network, name, one):
-                found = _flat(networks.outputs(component, conditioning))
+                found = flat(network_outputs(network, entry))
             ratio = snr_db(reference, found)
             noise = 0.0 if ratio is None else power * 10 ** (-ratio / 10)
             weight = layer.weight

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arcmobile.bench.workload import load_model
-from arcmobile.export.model.counts import PresetCounts, counts_file
-from arcmobile.export.model.primitives import ONNX, attention
+from arcmobile.export.model.counts import PresetCounts, count_preset, counts_file
+from arcmobile.export.model.primitives import attention
 from arcmobile.export.work import WorkCounter
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime.bundle import Work
@@ -110,15 +110,16 @@ def test_hooks_are_gone_afterwards() -> None:
 
 @pytest.fixture(scope="module")
 def full_size() -> PresetCounts:
-    return PresetCounts()
+    return count_preset()
 
 
 def test_full_size_model_takes_what_was_measured(full_size: PresetCounts) -> None:
-    step, _ = full_size.counted(DIT, ONNX, "fp32")
+    components = full_size.counts["fp32"]
+    step, _ = components[DIT]
     assert 2 * sum(step.macs.values()) == pytest.approx(159e9, rel=0.02)
     per_frame = 0.0
     for part in full_size.frames.decoder:
-        work, _ = full_size.counted(part.component, ONNX, "fp32")
+        work, _ = components[part.component]
         per_frame += 2 * sum(work.macs.values()) * part.frames_per_latent / part.window
     assert per_frame == pytest.approx(5e9, rel=0.02)
 

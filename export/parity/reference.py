@@ -18,13 +18,11 @@ from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.export.manifest import build_manifest, folder_tokenizer, tokenizer_json
 from arcmobile.export.model.primitives import REFERENCE
 from arcmobile.export.programs import (
-    ExampleInputs,
     FramePlan,
-    component_entries,
-    network_outputs,
     plan_frames,
     tensor_specs,
     tokenize_example,
+    walk_components,
 )
 from arcmobile.quant.recipes import REFERENCE_RECIPE
 from arcmobile.runtime.bundle import Component, Entry, Fidelity, FileRecord, Manifest
@@ -97,28 +95,22 @@ def reference_manifest(folder: CheckpointFolder, frames: FramePlan) -> Manifest:
         file=folder.model_file.name, sha256=folder.digest(), bytes=folder.model_file.stat().st_size
     )
     tokens = tokenize_example(folder_tokenizer(folder))
-    conditioning = network_outputs(
-        folder.build_empty(CONDITIONER),
-        component_entries(CONDITIONER, folder.config, frames, ExampleInputs(tokens, {}))[0],
-    )
+    names = (CONDITIONER, DIT, *(part.component for part in frames.decoder), ENCODER)
     components = {}
-    for component in (CONDITIONER, DIT, *(part.component for part in frames.decoder), ENCODER):
-        network = folder.build_empty(stage_of(component))
-        entries = []
-        examples = ExampleInputs(tokens, conditioning)
-        for entry in component_entries(component, folder.config, frames, examples):
-            entries.append(
+    for examples in walk_components(names, folder.config, frames, tokens):
+        network = folder.build_empty(stage_of(examples.component))
+        components[examples.component] = Component(
+            **weights.model_dump(),
+            precision={examples.component: "fp32"},
+            entries=tuple(
                 Entry(
                     name=entry.name,
                     frames=entry.frames,
                     inputs=tensor_specs(entry.inputs),
-                    outputs=tensor_specs(network_outputs(network, entry)),
+                    outputs=tensor_specs(examples.run(network, entry)),
                 )
-            )
-        components[component] = Component(
-            **weights.model_dump(),
-            precision={component: "fp32"},
-            entries=tuple(entries),
+                for entry in examples.entries
+            ),
             fidelity=Fidelity(max_abs_error=0.0, snr_db=None, cosine=1.0),
         )
     text = tokenizer_json(folder).encode()
