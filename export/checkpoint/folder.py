@@ -9,7 +9,7 @@ unknown, not of a float type or not finite are all listed, never skipped.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch import nn
 from arcmobile.export.checkpoint.foreign import what_folder_is, what_tensors_are
 from arcmobile.export.checkpoint.messages import shown_names
 from arcmobile.export.checkpoint.tokenizer_check import tokenizer_faults
-from arcmobile.export.checkpoint.weight_files import SafetensorsSource, TorchSource
+from arcmobile.export.checkpoint.weight_files import Digest, SafetensorsSource, TorchSource
 from arcmobile.export.model.conditioning import Conditioner
 from arcmobile.export.model.config import (
     ModelConfig,
@@ -33,6 +33,7 @@ from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder, decod
 from arcmobile.export.model.primitives import REFERENCE, NetworkForm
 from arcmobile.export.model.weights import (
     FLOAT_TYPES,
+    Ledger,
     ShapeOnlySource,
     TensorSource,
     Weights,
@@ -47,6 +48,8 @@ TEXT_CONFIG = "config.json"
 TEXT_FILES = ("model.safetensors", "pytorch_model.bin")
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 
+WeightFile = SafetensorsSource | TorchSource
+
 # Names of one and the same tensor, stored under either or both.
 _T5_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
 # A T5 checkpoint is usually the whole model; the conditioner needs its encoder.
@@ -60,7 +63,7 @@ def _find(folder: Path, candidates: tuple[str, ...], what: str) -> Path:
     raise CheckpointError(f"{folder}: {what} missing; expected {' or '.join(candidates)}")
 
 
-def _open_source(path: Path) -> TensorSource:
+def _open_source(path: Path) -> WeightFile:
     return SafetensorsSource(path) if path.suffix == ".safetensors" else TorchSource(path)
 
 
@@ -147,12 +150,24 @@ class CheckpointFolder:
         return cls(path, text, model_file, text_file, config, text_config)
 
     @cached_property
-    def source(self) -> TensorSource:
+    def source(self) -> WeightFile:
+        """The tensors of the model file."""
         return _open_source(self.model_file)
 
     @cached_property
-    def text_source(self) -> TensorSource:
+    def text_source(self) -> WeightFile:
+        """The tensors of the text encoder's file."""
         return _open_source(self.text_file)
+
+    @cached_property
+    def digests(self) -> dict[Path, str]:
+        """File -> sha256 (hex), of the files that were hashed."""
+        return {}
+
+    @cached_property
+    def finite(self) -> dict[Path, set[str]]:
+        """File -> names of tensors that were found finite."""
+        return {self.model_file: set(), self.text_file: set()}
 
     def tokenizer_files(self) -> list[Path]:
         """The tokenizer files the text encoder folder has."""
@@ -160,11 +175,16 @@ class CheckpointFolder:
         return [path for path in paths if path.is_file()]
 
     def digest(self) -> str:
-        """sha256 (hex) over config, weights and text encoder weights."""
+        """Return the sha256 (hex) over config, weights and text encoder weights.
+
+        Files that :func:`require_sound` hashed are not read again.
+        """
         total = hashlib.sha256()
         for path in (self.path / MODEL_CONFIG, self.model_file, self.text_file):
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+            if path not in self.digests:
+                with path.open("rb") as file:
+                    self.digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            total.update(bytes.fromhex(self.digests[path]))
         return total.hexdigest()
 
     def build(self, component: str, form: NetworkForm = REFERENCE) -> nn.Module:
@@ -175,8 +195,11 @@ class CheckpointFolder:
         Raises:
             CheckpointError: tensors it needs are missing, misshapen or not finite.
         """
-        weights, text_weights = Weights(self.source), Weights(self.text_source)
-        network = _construct(component, self.config, self.text_config, weights, text_weights, form)
+        weights = Weights(self.source, ledger=Ledger(self.finite[self.model_file]))
+        text_weights = Weights(self.text_source, ledger=Ledger(self.finite[self.text_file]))
+        network = construct_network(
+            component, self.config, self.text_config, weights, text_weights, form
+        )
         for file, found in ((self.model_file, weights), (self.text_file, text_weights)):
             ledger = found.ledger
             if not ledger.clean():
@@ -192,11 +215,13 @@ class CheckpointFolder:
     def build_empty(self, component: str, form: NetworkForm = REFERENCE) -> nn.Module:
         """The same network with ``meta`` tensors: for shapes, without reading weights."""
         nothing = Weights(ShapeOnlySource())
-        network = _construct(component, self.config, self.text_config, nothing, nothing, form)
+        network = construct_network(
+            component, self.config, self.text_config, nothing, nothing, form
+        )
         return network.to("meta").eval().requires_grad_(False)
 
 
-def _construct(
+def construct_network(
     component: str,
     config: ModelConfig,
     text_config: T5Config,
@@ -204,6 +229,11 @@ def _construct(
     text_weights: Weights,
     form: NetworkForm,
 ) -> nn.Module:
+    """Build one component's network of the tensors that it takes from the weights.
+
+    Raises:
+        ValueError: the model has no such component.
+    """
     if component == CONDITIONER:
         return Conditioner(config, text_config, weights, text_weights, form)
     if component == DIT:
@@ -227,7 +257,7 @@ def expected_tensors(
     """Names and shapes a checkpoint of this config holds: (model file, text encoder file)."""
     weights, text_weights = Weights(ShapeOnlySource()), Weights(ShapeOnlySource())
     for component in STAGES:
-        _construct(component, config, text_config, weights, text_weights, REFERENCE)
+        construct_network(component, config, text_config, weights, text_weights, REFERENCE)
     return weights.ledger.requested, text_weights.ledger.requested
 
 
@@ -240,9 +270,12 @@ _PARTS = (
 
 
 def _compare(
-    source: TensorSource, expected: dict[str, tuple[int, ...]], ignored: tuple[str, ...] = ()
+    source: WeightFile,
+    expected: Mapping[str, tuple[int, ...]],
+    finite: Set[str],
+    ignored: tuple[str, ...] = (),
 ) -> Iterator[tuple[str, str]]:
-    """(kind of fault, line) for each fault of one file."""
+    """Yield (kind of fault, line) for each fault of one file."""
     for name, shape in expected.items():
         found = source.shape(name)
         if found is None:
@@ -251,12 +284,21 @@ def _compare(
             yield "wrong_shape", f"{name}: {list(found)} instead of {list(shape)}"
         elif (kind := source.type_name(name)) not in FLOAT_TYPES:
             yield "wrong_type", f"{name}: {kind}"
-        # As float32, which is what networks are built of, and what has isfinite for every type.
-        elif not bool(torch.isfinite(source.read(name).to(torch.float32)).all()):
+        elif name not in finite:
             yield "non_finite", name
     for name in source.names():
         if name not in expected and not name.startswith(ignored):
             yield "unexpected", name
+
+
+def _finite_tensors(source: WeightFile, names: Set[str], digest: Digest | None) -> Iterator[str]:
+    """Yield those of the named tensors that are floats and finite, in one pass over the file."""
+    for name, tensor in source.scan(digest):
+        if name not in names or source.type_name(name) not in FLOAT_TYPES:
+            continue
+        # As float32, which is what networks are built of, and what has isfinite for every type.
+        if bool(torch.isfinite(tensor.to(torch.float32)).all()):
+            yield name
 
 
 def _rename_embedding(
@@ -278,10 +320,12 @@ def _untied_embeddings(source: TensorSource, prefix: str) -> Iterator[str]:
         yield f"{other}: another table than {usual}"
 
 
-def inspect_checkpoint(folder: CheckpointFolder) -> CheckpointReport:
-    """Compare both files with what the config asks for; reads every tensor once.
+def inspect_checkpoint(folder: CheckpointFolder, *, digest: bool = False) -> CheckpointReport:
+    """Compare both files with what the config asks for, in one pass over each.
 
     The tokenizer files are read, too, and compared with each other and the text encoder's config.
+    With ``digest`` the files are hashed in the same pass, for :meth:`CheckpointFolder.digest`.
+    What was found finite is not looked through again when networks are built.
     """
     expected, text_expected = expected_tensors(folder.config, folder.text_config)
     text = folder.config.conditioning.text
@@ -289,22 +333,29 @@ def inspect_checkpoint(folder: CheckpointFolder) -> CheckpointReport:
     report = CheckpointReport()
 
     def compare(
-        source: TensorSource,
+        path: Path,
+        source: WeightFile,
         wanted: dict[str, tuple[int, ...]],
         prefix: str,
         ignored: tuple[str, ...],
         title: str = "",
     ) -> None:
         _rename_embedding(wanted, source, prefix)
-        for kind, line in _compare(source, wanted, ignored):
+        sha256 = hashlib.sha256() if digest else None
+        finite = folder.finite[path]
+        finite.update(_finite_tensors(source, wanted.keys(), sha256))
+        if sha256 is not None:
+            folder.digests[path] = sha256.hexdigest()
+        for kind, line in _compare(source, wanted, finite, ignored):
             getattr(report, kind).append(title + line)
         report.unexpected.extend(title + line for line in _untied_embeddings(source, prefix))
 
+    model, text_model = folder.model_file, folder.text_file
     if text.config.enable_grad:
-        compare(folder.source, expected, prefix, (prefix + _T5_EMBEDDINGS[1],))
+        compare(model, folder.source, expected, prefix, (prefix + _T5_EMBEDDINGS[1],))
     else:
-        compare(folder.source, expected, prefix, ())
-        compare(folder.text_source, text_expected, "", _T5_IGNORED, "text encoder ")
+        compare(model, folder.source, expected, prefix, ())
+        compare(text_model, folder.text_source, text_expected, "", _T5_IGNORED, "text encoder ")
     report.tokenizer.extend(tokenizer_faults(folder.tokenizer_files(), folder.text_config))
     for name, shape in expected.items():
         part = next((part for prefix, part in _PARTS if name.startswith(prefix)), "other")
@@ -316,9 +367,13 @@ def inspect_checkpoint(folder: CheckpointFolder) -> CheckpointReport:
     return report
 
 
-def require_sound(folder: CheckpointFolder) -> CheckpointReport:
-    """:func:`inspect_checkpoint`, raising :class:`CheckpointError` on any fault."""
-    report = inspect_checkpoint(folder)
+def require_sound(folder: CheckpointFolder, *, digest: bool = False) -> CheckpointReport:
+    """Check a checkpoint as :func:`inspect_checkpoint` does.
+
+    Raises:
+        CheckpointError: it has a fault; the message names all kinds of them.
+    """
+    report = inspect_checkpoint(folder, digest=digest)
     if faults := report.faults():
         raise CheckpointError(f"{folder.path}: {'; '.join(faults)}")
     return report

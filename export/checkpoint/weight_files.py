@@ -12,10 +12,10 @@ import pickletools
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -53,6 +53,13 @@ _CALLED: Final = frozenset(
 )
 _LIGHTNING_KEY: Final = "pytorch-lightning_version"
 _DOWNLOAD: Final = "download it again"
+_BLOCK: Final = 1 << 20
+
+
+class Digest(Protocol):
+    """A hash of :mod:`hashlib`."""
+
+    def update(self, data: bytes, /) -> None: ...
 
 
 class SafetensorsSource:
@@ -96,6 +103,35 @@ class SafetensorsSource:
                 f"{self._path}: {shown_name(name)} cannot be read ({reason}); {_DOWNLOAD}"
             ) from None
 
+    def scan(self, digest: Digest | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Yield every tensor in the order of the file, whose bytes go into ``digest`` on the way.
+
+        Each stretch of the file is read once: what was just hashed is in the system's cache when
+        its tensor is looked at.
+
+        Raises:
+            CheckpointError: a part of the file cannot be read.
+        """
+        with self._path.open("rb") as file:
+            end = 8 + struct.unpack("<Q", file.read(8))[0]
+            file.seek(0)
+            for name in self._file.offset_keys():
+                tensor = self.read(name)
+                end += tensor.nbytes
+                if digest is not None:
+                    _hash_until(file, end, digest)
+                yield name, tensor
+            if digest is not None:
+                _hash_until(file, None, digest)
+
+
+def _hash_until(file: IO[bytes], end: int | None, digest: Digest) -> None:
+    """Hash a file from where it is to ``end``, or all that is left."""
+    while wanted := _BLOCK if end is None else min(_BLOCK, end - file.tell()):
+        if not (block := file.read(wanted)):
+            return
+        digest.update(block)
+
 
 def _check_header(path: Path) -> None:
     """Refuse a header that does not fit the file, before it is parsed."""
@@ -119,6 +155,7 @@ class TorchSource:
     """
 
     def __init__(self, path: Path):
+        self._path = path
         archive = _is_archive(path)
         with path.open("rb") as file:  # before PyTorch 1.6, a bare pickle that cannot be mapped
             head = file.read(2)
@@ -147,6 +184,13 @@ class TorchSource:
 
     def read(self, name: str) -> Tensor:
         return self._tensors[name]
+
+    def scan(self, digest: Digest | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Yield every tensor; the bytes of the file go into ``digest`` first."""
+        if digest is not None:
+            with self._path.open("rb") as file:
+                _hash_until(file, None, digest)
+        yield from self._tensors.items()
 
 
 def _is_archive(path: Path) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
+from arcmobile.export.checkpoint.folder import CheckpointFolder, construct_network, require_sound
 from arcmobile.export.checkpoint.presets import MAX_PIECES, find_preset
 from arcmobile.export.checkpoint.random_weights import (
     TensorPlan,
@@ -26,14 +26,10 @@ from arcmobile.export.checkpoint.random_weights import (
 )
 from arcmobile.export.checkpoint.tokenizer_files import write_tokenizer
 from arcmobile.export.manifest import folder_tokenizer
-from arcmobile.export.model.conditioning import Conditioner
 from arcmobile.export.model.config import ModelConfig, T5Config
-from arcmobile.export.model.dit import DiffusionTransformer
-from arcmobile.export.model.oobleck import OobleckDecoder
 from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.export.model.weights import Weights
 from arcmobile.runtime.errors import EngineError
-from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
 Build = Callable[[str, NetworkForm], nn.Module]
@@ -86,7 +82,7 @@ def find_device(name: str) -> torch.device:
 def checkpoint_model(path: Path, device: torch.device) -> GpuModel:
     """The model of a checkpoint folder; raises CheckpointError."""
     folder = CheckpointFolder.open(path)
-    require_sound(folder)
+    require_sound(folder, digest=True)
 
     def build(component: str, form: NetworkForm) -> nn.Module:
         return folder.build(component, form).to(device)
@@ -145,21 +141,11 @@ def random_model(preset: str, seed: int, device: torch.device) -> GpuModel:
     source = _DrawnTensors(model_tensors(chosen.model_config()), seed, device)
     text_source = _DrawnTensors(text_encoder_tensors(chosen.text_config(pieces)), seed, device)
 
-    def construct(component: str, form: NetworkForm) -> nn.Module:
-        weights, text_weights = Weights(source), Weights(text_source)
-        if component == CONDITIONER:
-            return Conditioner(config, text_config, weights, text_weights, form)
-        if component == DIT:
-            scope = weights.scope("model.model")
-            return DiffusionTransformer(config.dit, config.max_frames, scope, form)
-        if component == DECODER:
-            scale, scope = config.model.pretransform.scale, weights.scope("pretransform.model")
-            return OobleckDecoder(config.autoencoder, scale, scope, form)
-        raise ValueError(f"no component {component!r}")
-
     def build(component: str, form: NetworkForm) -> nn.Module:
         with device:  # tables that a network derives from its weights are made there, too
-            network = construct(component, form)
+            network = construct_network(
+                component, config, text_config, Weights(source), Weights(text_source), form
+            )
         return network.to(device).eval().requires_grad_(False)
 
     described = json.dumps([chosen.model_config(), seed, device.type], sort_keys=True)

@@ -8,7 +8,7 @@ in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -56,8 +56,12 @@ class ShapeOnlySource:
 
 @dataclass
 class Ledger:
-    """What was asked of a source, and what was wrong with the answers."""
+    """What was asked of a source, and what was wrong with the answers.
 
+    ``finite`` names tensors that an earlier pass found finite, which are not looked through again.
+    """
+
+    finite: Set[str] = frozenset()
     requested: dict[str, tuple[int, ...]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     wrong_shape: list[str] = field(default_factory=list)
@@ -100,7 +104,7 @@ class Weights:
             self.ledger.wrong_type.append(f"{full}: {kind}")
         else:
             tensor = self._source.read(full).to(torch.float32)
-            if not bool(torch.isfinite(tensor).all()):
+            if full not in self.ledger.finite and not bool(torch.isfinite(tensor).all()):
                 self.ledger.non_finite.append(full)
             return tensor
         return torch.empty(shape, device="meta")
