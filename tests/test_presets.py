@@ -20,8 +20,6 @@ from arcmobile.export.checkpoint.folder import CheckpointFolder, inspect_checkpo
 from arcmobile.export.checkpoint.presets import PRESETS, init_checkpoint, write_random_safetensors
 from arcmobile.export.checkpoint.random_weights import (
     TensorPlan,
-    model_tensors,
-    text_encoder_tensors,
 )
 from arcmobile.runtime.errors import OutputError
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT, ENCODER
@@ -42,7 +40,7 @@ def _layout_digest(shapes: Mapping[str, tuple[int, ...]]) -> str:
 def test_sao_small_has_the_tensors_of_the_published_model() -> None:
     # Digest of the names and shapes of the published checkpoint's 750 tensors, `name [d0, d1]` a
     # line, sorted by name.
-    plans = list(model_tensors(PRESETS["sao-small"].model_config()))
+    plans, _ = PRESETS["sao-small"].tensors(pieces=700)
     assert (len(plans), sum(plan.size for plan in plans)) == (750, 497_239_458)
     digest = _layout_digest({plan.name: plan.shape for plan in plans})
     assert digest == "eaea45188334e9ce53bd78f16b422bfc99291adb597715117355a424568b517c"
@@ -50,7 +48,7 @@ def test_sao_small_has_the_tensors_of_the_published_model() -> None:
 
 def test_sao_small_text_encoder_is_t5_base() -> None:
     config = PRESETS["sao-small"].text_config(pieces=700)
-    plans = list(text_encoder_tensors(config))
+    _, plans = PRESETS["sao-small"].tensors(pieces=700)
     assert config["vocab_size"] == 32128
     assert sum(plan.size for plan in plans) == 109_628_544  # t5-base's encoder
 

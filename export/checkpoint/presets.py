@@ -22,6 +22,7 @@ from arcmobile.export.checkpoint.random_weights import (
 )
 from arcmobile.export.checkpoint.staging import require_space, staged_folder
 from arcmobile.export.checkpoint.tokenizer_files import EXTRA_IDS, write_tokenizer
+from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.runtime.errors import InputError
 
 MODEL_CONFIG = "model_config.json"
@@ -161,6 +162,12 @@ class Preset:
             "vocab_size": self.text.vocab_size or rounded,
         }
 
+    def tensors(self, pieces: int) -> tuple[list[TensorPlan], list[TensorPlan]]:
+        """Return the tensors of the model file and those of the text encoder's."""
+        config = ModelConfig.model_validate(self.model_config())
+        text_config = T5Config.model_validate(self.text_config(pieces))
+        return model_tensors(config, text_config), text_encoder_tensors(text_config)
+
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -204,11 +211,8 @@ def find_preset(name: str) -> Preset:
 
 def checkpoint_bytes(preset: Preset) -> int:
     """Size of the two weight files, in bytes (headers not counted)."""
-    plans = [
-        *model_tensors(preset.model_config()),
-        *text_encoder_tensors(preset.text_config(MAX_PIECES)),
-    ]
-    return _BYTES_PER_VALUE * sum(plan.size for plan in plans)
+    model, text = preset.tensors(MAX_PIECES)
+    return _BYTES_PER_VALUE * sum(plan.size for plan in (*model, *text))
 
 
 def init_checkpoint(
@@ -241,14 +245,10 @@ def init_checkpoint(
         corpus = resources.files("arcmobile.export.checkpoint").joinpath("preset_corpus.txt")
         lines = corpus.read_text(encoding="utf-8").splitlines()
         pieces = write_tokenizer(text, lines, max_pieces=MAX_PIECES)
-        text_config = preset.text_config(pieces)
-        _write_json(text / "config.json", text_config)
-        write_random_safetensors(
-            text / "model.safetensors", text_encoder_tensors(text_config), seed, on_bytes
-        )
-        write_random_safetensors(
-            folder / "model.safetensors", model_tensors(preset.model_config()), seed, on_bytes
-        )
+        _write_json(text / "config.json", preset.text_config(pieces))
+        model_plans, text_plans = preset.tensors(pieces)
+        write_random_safetensors(text / "model.safetensors", text_plans, seed, on_bytes)
+        write_random_safetensors(folder / "model.safetensors", model_plans, seed, on_bytes)
 
 
 def write_random_safetensors(

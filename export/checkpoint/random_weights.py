@@ -1,24 +1,30 @@
-"""The tensors of a random checkpoint: every upstream name and shape, and how its values are drawn.
+"""The tensors of a random checkpoint: how the values of each are drawn.
 
 Random networks are only good for measuring when signals keep their size through them: with values
-that vanish or explode, an SNR says nothing about quantization and denormals distort the clock. So
-each weight is drawn with the standard deviation that gives its layer's output a chosen size, given
-the size of its input (the comments say which). All sizes come from the two configs; nothing here
-knows the presets.
+that vanish or explode, an SNR says nothing about quantization, and denormals slow the arithmetic.
+So each weight has the standard deviation that gives its layer's output a chosen size, given the
+size of its input (the comments say which). Shapes are those that the networks ask for when they
+are built.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Config = Mapping[str, Any]
+from arcmobile.export.checkpoint.folder import expected_tensors
+from arcmobile.export.model.config import ModelConfig, T5Config
+from arcmobile.export.model.primitives import REFERENCE
+from arcmobile.export.model.t5 import T5Encoder
+from arcmobile.export.model.weights import ShapeOnlySource, Weights
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Tensor name -> shape, as the networks ask for them."""
 
 COND_RMS = 0.3  # prompt and number embeddings, about what the trained T5-base gives
 AUDIO_RMS = 0.1  # decoder output; the encoder expects the same
@@ -33,7 +39,6 @@ _STREAM = 0.25
 _BRANCH = 0.04
 _SILU_RMS = 0.6  # rms of silu(x), and of the gated product x·silu(y), for unit normal x and y
 _NORM_STD, _OFFSET_STD = 0.2, 0.1
-_FOURIER = 256  # features of the timestep and of each number, fixed upstream
 
 
 @dataclass(frozen=True)
@@ -63,177 +68,163 @@ class TensorPlan:
         return values
 
 
-def model_tensors(model_config: Config) -> Iterator[TensorPlan]:
-    """All tensors of `model.safetensors` for an upstream `model_config.json`."""
-    model = model_config["model"]
-    yield from _dit(model["diffusion"]["config"])
-    yield from _number_conditioners(model["conditioning"])
-    autoencoder = model["pretransform"]["config"]
-    yield from _encoder(autoencoder["encoder"]["config"])
-    yield from _decoder(autoencoder["decoder"]["config"])
+def model_tensors(config: ModelConfig, text_config: T5Config) -> list[TensorPlan]:
+    """Return all tensors of ``model.safetensors``."""
+    shapes, _ = expected_tensors(config, text_config)
+    dit, autoencoder = config.dit, config.autoencoder
+    return [
+        *_dit(shapes, dit.depth),
+        *_number_conditioners(shapes, [number.id for number in config.conditioning.numbers]),
+        *_encoder(shapes, len(autoencoder.encoder.config.strides)),
+        *_decoder(shapes, len(autoencoder.decoder.config.strides)),
+    ]
 
 
-def text_encoder_tensors(config: Config) -> Iterator[TensorPlan]:
-    """All tensors of a T5 encoder in transformers layout, initialised as T5 is before training."""
-    model, inner = config["d_model"], config["num_heads"] * config["d_kv"]
-    yield TensorPlan("shared.weight", (config["vocab_size"], model))
-    for index in range(config["num_layers"]):
+def text_encoder_tensors(config: T5Config) -> list[TensorPlan]:
+    """Return all tensors of a T5 encoder, initialised as T5 is before training."""
+    weights = Weights(ShapeOnlySource())
+    T5Encoder(config, 1, weights, REFERENCE)
+    shapes = weights.ledger.requested
+
+    def dense(name: str) -> TensorPlan:
+        return TensorPlan(name, shapes[name], std=shapes[name][1] ** -0.5)
+
+    plans = [TensorPlan("shared.weight", shapes["shared.weight"])]
+    for index in range(config.num_layers):
         block = f"encoder.block.{index}"
         attention = f"{block}.layer.0.SelfAttention"
-        query_std = (model * config["d_kv"]) ** -0.5  # T5 folds 1/sqrt(d_kv) into the weights
-        yield TensorPlan(f"{attention}.q.weight", (inner, model), std=query_std)
-        yield TensorPlan(f"{attention}.k.weight", (inner, model), std=model**-0.5)
-        yield TensorPlan(f"{attention}.v.weight", (inner, model), std=model**-0.5)
-        yield TensorPlan(f"{attention}.o.weight", (model, inner), std=inner**-0.5)
+        query = f"{attention}.q.weight"
+        query_std = (config.d_model * config.d_kv) ** -0.5  # T5 folds 1/sqrt(d_kv) into the weights
+        plans.append(TensorPlan(query, shapes[query], std=query_std))
+        plans += [dense(f"{attention}.{side}.weight") for side in "kvo"]
         if index == 0:
-            buckets = (config["relative_attention_num_buckets"], config["num_heads"])
-            yield TensorPlan(f"{attention}.relative_attention_bias.weight", buckets, std=0.5)
-        yield _gain(f"{block}.layer.0.layer_norm.weight", model)
-        dense = f"{block}.layer.1.DenseReluDense"
-        yield TensorPlan(f"{dense}.wi.weight", (config["d_ff"], model), std=model**-0.5)
-        yield TensorPlan(f"{dense}.wo.weight", (model, config["d_ff"]), std=config["d_ff"] ** -0.5)
-        yield _gain(f"{block}.layer.1.layer_norm.weight", model)
-    yield _gain("encoder.final_layer_norm.weight", model, mean=COND_RMS)
+            table = f"{attention}.relative_attention_bias.weight"
+            plans.append(TensorPlan(table, shapes[table], std=0.5))
+        plans.append(_gain(shapes, f"{block}.layer.0.layer_norm.weight"))
+        plans += [dense(f"{block}.layer.1.DenseReluDense.{side}.weight") for side in ("wi", "wo")]
+        plans.append(_gain(shapes, f"{block}.layer.1.layer_norm.weight"))
+    return [*plans, _gain(shapes, "encoder.final_layer_norm.weight", mean=COND_RMS)]
 
 
-def _gain(name: str, width: int, mean: float = 1.0) -> TensorPlan:
-    return TensorPlan(name, (width,), mean=mean, std=_NORM_STD * mean)
+def _gain(shapes: Shapes, name: str, mean: float = 1.0) -> TensorPlan:
+    return TensorPlan(name, shapes[name], mean=mean, std=_NORM_STD * mean)
 
 
-def _offset(name: str, width: int, std: float = _OFFSET_STD) -> TensorPlan:
-    return TensorPlan(name, (width,), std=std)
+def _offset(shapes: Shapes, name: str, std: float = _OFFSET_STD) -> TensorPlan:
+    return TensorPlan(name, shapes[name], std=std)
 
 
-def _linear(name: str, out: int, inner: int, out_rms: float, in_rms: float) -> TensorPlan:
-    """A weight (out, inner) that turns inputs of size `in_rms` into outputs of size `out_rms`."""
-    return TensorPlan(f"{name}.weight", (out, inner), std=out_rms / (in_rms * math.sqrt(inner)))
+def _linear(shapes: Shapes, name: str, out_rms: float, in_rms: float) -> TensorPlan:
+    """Plan a weight (out, in) that turns inputs of size ``in_rms`` into outputs of ``out_rms``."""
+    shape = shapes[f"{name}.weight"]
+    return TensorPlan(f"{name}.weight", shape, std=out_rms / (in_rms * math.sqrt(shape[1])))
 
 
-def _dit(config: Config) -> Iterator[TensorPlan]:
-    io, width, depth = config["io_channels"], config["embed_dim"], config["depth"]
+def _dit(shapes: Shapes, depth: int) -> Iterator[TensorPlan]:
     model = "model.model"
-    yield TensorPlan(f"{model}.timestep_features.weight", (_FOURIER // 2, 1))
+    features = f"{model}.timestep_features.weight"
+    yield TensorPlan(features, shapes[features])
     timestep = f"{model}.to_timestep_embed"
-    yield _linear(f"{timestep}.0", width, _FOURIER, out_rms=1.0, in_rms=math.sqrt(0.5))
-    yield _offset(f"{timestep}.0.bias", width)
+    yield _linear(shapes, f"{timestep}.0", out_rms=1.0, in_rms=math.sqrt(0.5))
+    yield _offset(shapes, f"{timestep}.0.bias")
     # Global and timestep embedding add up to one prepended token of unit size.
     half = math.sqrt(0.5)
-    yield _linear(f"{timestep}.2", width, width, out_rms=half, in_rms=_SILU_RMS)
-    yield _offset(f"{timestep}.2.bias", width)
-    for name, inner, out_rms in (
-        ("to_cond_embed", config["cond_token_dim"], 1.0),
-        ("to_global_embed", config["global_cond_dim"], half),
-    ):
-        yield _linear(f"{model}.{name}.0", width, inner, out_rms=1.0, in_rms=COND_RMS)
-        yield _linear(f"{model}.{name}.2", width, width, out_rms=out_rms, in_rms=_SILU_RMS)
+    yield _linear(shapes, f"{timestep}.2", out_rms=half, in_rms=_SILU_RMS)
+    yield _offset(shapes, f"{timestep}.2.bias")
+    for name, out_rms in (("to_cond_embed", 1.0), ("to_global_embed", half)):
+        yield _linear(shapes, f"{model}.{name}.0", out_rms=1.0, in_rms=COND_RMS)
+        yield _linear(shapes, f"{model}.{name}.2", out_rms=out_rms, in_rms=_SILU_RMS)
     for index in range(depth):
-        yield from _dit_block(f"{model}.transformer.layers.{index}", config)
+        yield from _dit_block(shapes, f"{model}.transformer.layers.{index}", depth)
     # The blocks bring the stream from mean square 1 to about 4; the velocity has unit size again.
-    yield _linear(f"{model}.transformer.project_in", width, io, out_rms=1.0, in_rms=1.0)
-    yield _linear(f"{model}.transformer.project_out", io, width, out_rms=1.0, in_rms=2.0)
-    rotary = max(width // config["num_heads"] // 2, 32)
-    yield TensorPlan(
-        f"{model}.transformer.rotary_pos_emb.inv_freq",
-        (rotary // 2,),
-        values=tuple(10000.0 ** (-2 * i / rotary) for i in range(rotary // 2)),
-    )
-    for name in ("preprocess_conv", "postprocess_conv"):  # both are added to their input
-        yield TensorPlan(f"{model}.{name}.weight", (io, io, 1), std=0.2 * io**-0.5)
+    yield _linear(shapes, f"{model}.transformer.project_in", out_rms=1.0, in_rms=1.0)
+    yield _linear(shapes, f"{model}.transformer.project_out", out_rms=1.0, in_rms=2.0)
+    rotary = f"{model}.transformer.rotary_pos_emb.inv_freq"
+    (count,) = shapes[rotary]
+    frequencies = tuple(10000.0 ** (-2 * i / (2 * count)) for i in range(count))
+    yield TensorPlan(rotary, shapes[rotary], values=frequencies)
+    for side in ("preprocess_conv", "postprocess_conv"):  # both are added to their input
+        name = f"{model}.{side}.weight"
+        yield TensorPlan(name, shapes[name], std=0.2 * shapes[name][1] ** -0.5)
 
 
-def _dit_block(block: str, config: Config) -> Iterator[TensorPlan]:
-    width = config["embed_dim"]
-    head = width // config["num_heads"]
+def _dit_block(shapes: Shapes, block: str, depth: int) -> Iterator[TensorPlan]:
     # 3 branches x depth blocks add 3 to the stream's mean square, whatever the depth.
-    branch = config["depth"] ** -0.5
+    branch = depth**-0.5
     for attention, norm, projections, attended_rms in (
         # Averaging over tokens shrinks the values; padding rows (zeros) shrink them further.
-        ("self_attn", "pre_norm", (("to_qkv", 3),), 0.55),
-        ("cross_attn", "cross_attend_norm", (("to_q", 1), ("to_kv", 2)), 0.35),
+        ("self_attn", "pre_norm", ("to_qkv",), 0.55),
+        ("cross_attn", "cross_attend_norm", ("to_q", "to_kv"), 0.35),
     ):
-        yield _gain(f"{block}.{norm}.gamma", width)
-        yield _offset(f"{block}.{norm}.beta", width)
+        yield _gain(shapes, f"{block}.{norm}.gamma")
+        yield _offset(shapes, f"{block}.{norm}.beta")
         name = f"{block}.{attention}"
-        for projection, count in projections:
-            yield _linear(f"{name}.{projection}", count * width, width, out_rms=1.0, in_rms=1.0)
-        yield _linear(f"{name}.to_out", width, width, out_rms=branch, in_rms=attended_rms)
+        for projection in projections:
+            yield _linear(shapes, f"{name}.{projection}", out_rms=1.0, in_rms=1.0)
+        yield _linear(shapes, f"{name}.to_out", out_rms=branch, in_rms=attended_rms)
         for side in ("q_norm", "k_norm"):
             # Gains above 1 make the attention choose among tokens, as a trained one does.
-            yield _gain(f"{name}.{side}.weight", head, mean=1.3)
-            yield _offset(f"{name}.{side}.bias", head)
-    yield _gain(f"{block}.ff_norm.gamma", width)
-    yield _offset(f"{block}.ff_norm.beta", width)
-    inner = 4 * width
-    yield _linear(f"{block}.ff.ff.0.proj", 2 * inner, width, out_rms=1.0, in_rms=1.0)
-    yield _offset(f"{block}.ff.ff.0.proj.bias", 2 * inner)
-    yield _linear(f"{block}.ff.ff.2", width, inner, out_rms=branch, in_rms=_SILU_RMS)
-    yield _offset(f"{block}.ff.ff.2.bias", width, std=0.1 * branch)
+            yield _gain(shapes, f"{name}.{side}.weight", mean=1.3)
+            yield _offset(shapes, f"{name}.{side}.bias")
+    yield _gain(shapes, f"{block}.ff_norm.gamma")
+    yield _offset(shapes, f"{block}.ff_norm.beta")
+    yield _linear(shapes, f"{block}.ff.ff.0.proj", out_rms=1.0, in_rms=1.0)
+    yield _offset(shapes, f"{block}.ff.ff.0.proj.bias")
+    yield _linear(shapes, f"{block}.ff.ff.2", out_rms=branch, in_rms=_SILU_RMS)
+    yield _offset(shapes, f"{block}.ff.ff.2.bias", std=0.1 * branch)
 
 
-def _number_conditioners(conditioning: Config) -> Iterator[TensorPlan]:
-    width = conditioning["cond_dim"]
-    for conditioner in conditioning["configs"]:
-        if conditioner["type"] != "number":
-            continue
-        embedder = f"conditioner.conditioners.{conditioner['id']}.embedder.embedding"
-        features = _FOURIER + 1
-        yield TensorPlan(f"{embedder}.0.weights", (_FOURIER // 2,))
-        yield _linear(f"{embedder}.1", width, features, out_rms=COND_RMS, in_rms=math.sqrt(0.5))
-        yield _offset(f"{embedder}.1.bias", width, std=0.1 * COND_RMS)
+def _number_conditioners(shapes: Shapes, names: Sequence[str]) -> Iterator[TensorPlan]:
+    for name in names:
+        embedder = f"conditioner.conditioners.{name}.embedder.embedding"
+        yield TensorPlan(f"{embedder}.0.weights", shapes[f"{embedder}.0.weights"])
+        yield _linear(shapes, f"{embedder}.1", out_rms=COND_RMS, in_rms=math.sqrt(0.5))
+        yield _offset(shapes, f"{embedder}.1.bias", std=0.1 * COND_RMS)
 
 
-def _widths(config: Config) -> list[int]:
-    return [config["channels"] * mult for mult in (1, *config["c_mults"])]
-
-
-def _encoder(config: Config) -> Iterator[TensorPlan]:
+def _encoder(shapes: Shapes, blocks: int) -> Iterator[TensorPlan]:
     root = "pretransform.model.encoder.layers"
-    widths, strides = _widths(config), config["strides"]
-    yield from _convolution(f"{root}.0", widths[0], config["in_channels"], 7, _STREAM, AUDIO_RMS**2)
-    for index, stride in enumerate(strides):
-        inner, out = widths[index], widths[index + 1]
-        block = f"{root}.{index + 1}.layers"
+    yield from _convolution(shapes, f"{root}.0", _STREAM, AUDIO_RMS**2)
+    for index in range(1, blocks + 1):
+        block = f"{root}.{index}.layers"
         for unit in range(3):
-            yield from _residual_unit(f"{block}.{unit}", inner, _STREAM + unit * _BRANCH)
-        yield from _snake(f"{block}.3", inner)
+            yield from _residual_unit(shapes, f"{block}.{unit}", _STREAM + unit * _BRANCH)
+        yield from _snake(shapes, f"{block}.3")
         square = _after_snake(_STREAM + 3 * _BRANCH)
-        yield from _convolution(f"{block}.4", out, inner, 2 * stride, _STREAM, square)
-    yield from _snake(f"{root}.{len(strides) + 1}", widths[-1])
-    last, square = f"{root}.{len(strides) + 2}", _after_snake(_STREAM)
-    yield from _convolution(last, config["latent_dim"], widths[-1], 3, 1.0, square)
+        yield from _convolution(shapes, f"{block}.4", _STREAM, square)
+    yield from _snake(shapes, f"{root}.{blocks + 1}")
+    yield from _convolution(shapes, f"{root}.{blocks + 2}", 1.0, _after_snake(_STREAM))
 
 
-def _decoder(config: Config) -> Iterator[TensorPlan]:
+def _decoder(shapes: Shapes, blocks: int) -> Iterator[TensorPlan]:
     root = "pretransform.model.decoder.layers"
-    widths, strides = _widths(config), config["strides"]
     square = _STREAM
-    yield from _convolution(f"{root}.0", widths[-1], config["latent_dim"], 7, square, 1.0)
-    for index, stride in enumerate(reversed(strides)):
-        inner, out = widths[-1 - index], widths[-2 - index]
-        block = f"{root}.{index + 1}.layers"
-        yield from _snake(f"{block}.0", inner)
-        yield from _transposed(f"{block}.1", inner, out, stride, _STREAM, _after_snake(square))
+    yield from _convolution(shapes, f"{root}.0", square, 1.0)
+    for index in range(1, blocks + 1):
+        block = f"{root}.{index}.layers"
+        yield from _snake(shapes, f"{block}.0")
+        yield from _transposed(shapes, f"{block}.1", _STREAM, _after_snake(square))
         for unit in range(3):
-            yield from _residual_unit(f"{block}.{unit + 2}", out, _STREAM + unit * _BRANCH)
+            yield from _residual_unit(shapes, f"{block}.{unit + 2}", _STREAM + unit * _BRANCH)
         square = _STREAM + 3 * _BRANCH
-    yield from _snake(f"{root}.{len(strides) + 1}", widths[0])
-    last, loud = f"{root}.{len(strides) + 2}", AUDIO_RMS**2
-    square, channels = _after_snake(square), config["out_channels"]
-    yield from _convolution(last, channels, widths[0], 7, loud, square, bias=False)
+    yield from _snake(shapes, f"{root}.{blocks + 1}")
+    last, square = f"{root}.{blocks + 2}", _after_snake(square)
+    yield from _convolution(shapes, last, AUDIO_RMS**2, square, bias=False)
 
 
-def _residual_unit(name: str, width: int, square: float) -> Iterator[TensorPlan]:
+def _residual_unit(shapes: Shapes, name: str, square: float) -> Iterator[TensorPlan]:
     """Snake, 7-tap convolution, snake, 1-tap convolution, added to an input of mean square."""
     layers = f"{name}.layers"
-    yield from _snake(f"{layers}.0", width)
-    yield from _convolution(f"{layers}.1", width, width, 7, _STREAM, _after_snake(square))
-    yield from _snake(f"{layers}.2", width)
-    yield from _convolution(f"{layers}.3", width, width, 1, _BRANCH, _after_snake(_STREAM))
+    yield from _snake(shapes, f"{layers}.0")
+    yield from _convolution(shapes, f"{layers}.1", _STREAM, _after_snake(square))
+    yield from _snake(shapes, f"{layers}.2")
+    yield from _convolution(shapes, f"{layers}.3", _BRANCH, _after_snake(_STREAM))
 
 
-def _snake(name: str, width: int) -> Iterator[TensorPlan]:
-    yield TensorPlan(f"{name}.alpha", (width,), std=_SNAKE_LOG_STD)
-    yield TensorPlan(f"{name}.beta", (width,), mean=_SNAKE_LOG_BETA, std=_SNAKE_LOG_STD)
+def _snake(shapes: Shapes, name: str) -> Iterator[TensorPlan]:
+    alpha, beta = f"{name}.alpha", f"{name}.beta"
+    yield TensorPlan(alpha, shapes[alpha], std=_SNAKE_LOG_STD)
+    yield TensorPlan(beta, shapes[beta], mean=_SNAKE_LOG_BETA, std=_SNAKE_LOG_STD)
 
 
 def _after_snake(square: float) -> float:
@@ -243,26 +234,26 @@ def _after_snake(square: float) -> float:
 
 
 def _convolution(
-    name: str, out: int, inner: int, taps: int, target: float, square: float, bias: bool = True
+    shapes: Shapes, name: str, target: float, square: float, bias: bool = True
 ) -> Iterator[TensorPlan]:
-    """Conv1d with weight norm, from inputs of mean square `square` to outputs of `target`."""
-    std = math.sqrt(target / (square * inner * taps))
-    yield from _weight_norm(name, (out, inner, taps), std)
+    """Conv1d with weight norm, from inputs of mean square ``square`` to outputs of ``target``."""
+    _, inner, taps = shapes[f"{name}.weight_v"]
+    yield from _weight_norm(shapes, name, math.sqrt(target / (square * inner * taps)))
     if bias:
-        yield _offset(f"{name}.bias", out, std=0.05 * math.sqrt(target))
+        yield _offset(shapes, f"{name}.bias", std=0.05 * math.sqrt(target))
 
 
-def _transposed(
-    name: str, inner: int, out: int, stride: int, target: float, square: float
-) -> Iterator[TensorPlan]:
+def _transposed(shapes: Shapes, name: str, target: float, square: float) -> Iterator[TensorPlan]:
     """ConvTranspose1d with kernel 2·stride: each output sample sees two taps of each input."""
-    std = math.sqrt(target / (square * inner * 2))
-    yield from _weight_norm(name, (inner, out, 2 * stride), std)
-    yield _offset(f"{name}.bias", out, std=0.05 * math.sqrt(target))
+    inner, _, _ = shapes[f"{name}.weight_v"]
+    yield from _weight_norm(shapes, name, math.sqrt(target / (square * inner * 2)))
+    yield _offset(shapes, f"{name}.bias", std=0.05 * math.sqrt(target))
 
 
-def _weight_norm(name: str, shape: tuple[int, int, int], std: float) -> Iterator[TensorPlan]:
+def _weight_norm(shapes: Shapes, name: str, std: float) -> Iterator[TensorPlan]:
     """`weight_v`, and `weight_g` (along axis 0) about as long as its rows: g·v/|v| has size std."""
+    gains, values = f"{name}.weight_g", f"{name}.weight_v"
+    shape = shapes[values]
     length = std * math.sqrt(shape[1] * shape[2])
-    yield TensorPlan(f"{name}.weight_g", (shape[0], 1, 1), mean=length, std=0.1 * length)
-    yield TensorPlan(f"{name}.weight_v", shape, std=std)
+    yield TensorPlan(gains, shapes[gains], mean=length, std=0.1 * length)
+    yield TensorPlan(values, shape, std=std)

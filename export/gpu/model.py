@@ -19,11 +19,7 @@ from torch import Tensor, nn
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder, construct_network, require_sound
 from arcmobile.export.checkpoint.presets import MAX_PIECES, find_preset
-from arcmobile.export.checkpoint.random_weights import (
-    TensorPlan,
-    model_tensors,
-    text_encoder_tensors,
-)
+from arcmobile.export.checkpoint.random_weights import TensorPlan
 from arcmobile.export.checkpoint.tokenizer_files import write_tokenizer
 from arcmobile.export.manifest import folder_tokenizer
 from arcmobile.export.model.config import ModelConfig, T5Config
@@ -138,8 +134,9 @@ def random_model(preset: str, seed: int, device: torch.device) -> GpuModel:
         pad_id=text_config.pad_token_id,
         eos_id=text_config.eos_token_id,
     )
-    source = _DrawnTensors(model_tensors(chosen.model_config()), seed, device)
-    text_source = _DrawnTensors(text_encoder_tensors(chosen.text_config(pieces)), seed, device)
+    plans, text_plans = chosen.tensors(pieces)
+    source = _DrawnTensors(plans, seed, device)
+    text_source = _DrawnTensors(text_plans, seed, device)
 
     def build(component: str, form: NetworkForm) -> nn.Module:
         with device:  # tables that a network derives from its weights are made there, too

@@ -123,7 +123,7 @@ class TrainableTextEncoder(nn.Module):
 
 def initial_text_tensors(config: T5Config, seed: int) -> dict[str, Tensor]:
     """T5's values before training, by name, but for the table of relative positions."""
-    plans = text_encoder_tensors(config.model_dump(mode="json"))
+    plans = text_encoder_tensors(config)
     tensors = {plan.name: torch.from_numpy(plan.draw(seed)) for plan in plans}
     table = position_table(config.relative_attention_num_buckets, config.num_heads)
     return {name: table if _POSITIONS in name else value for name, value in tensors.items()}

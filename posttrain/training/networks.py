@@ -173,7 +173,7 @@ def initial_tensors(
     frequencies = "model.model.transformer.rotary_pos_emb.inv_freq"
     if frequencies in model:
         model[frequencies] = rotary_frequencies(2 * len(model[frequencies]))
-    plans = text_encoder_tensors(text_config.model_dump(mode="json"))
+    plans = text_encoder_tensors(text_config)
     return model, {plan.name: torch.from_numpy(plan.draw(seed)) for plan in plans}
 
 
