@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from arcmobile.cli.consoles import plain_console
-from arcmobile.export.checkpoint.messages import shown_name
-from arcmobile.export.checkpoint.staging import readable_size
+from arcmobile.export.checkpoint.disk_space import readable_size
+from arcmobile.export.messages import shown_name
 from arcmobile.runtime.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from arcmobile.export.backends.program_file import first_line
+from arcmobile.export.messages import first_line
 from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime.backends import BackendSpec

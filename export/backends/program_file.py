@@ -1,4 +1,4 @@
-"""Writing a program file whole or not at all, and putting a toolchain's complaint into one line."""
+"""Write a program file whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arcmobile.runtime.errors import OutputError
 
 @contextmanager
 def partial_file(destination: Path) -> Iterator[Path]:
-    """Yields a hidden neighbour that becomes ``destination`` when the block ends without error.
+    """Yield a hidden neighbour that becomes ``destination`` when the block ends without error.
 
     Raises:
         OutputError: the system refused to write it.
@@ -26,11 +26,3 @@ def partial_file(destination: Path) -> Iterator[Path]:
         raise OutputError(f"{destination}: cannot be written ({reason})") from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def first_line(error: BaseException) -> str:
-    """What the innermost cause of an exception says first."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from arcmobile.export.checkpoint.foreign import what_folder_is, what_tensors_are
-from arcmobile.export.checkpoint.messages import shown_names
 from arcmobile.export.checkpoint.tokenizer_check import tokenizer_faults
 from arcmobile.export.checkpoint.weight_files import Digest, SafetensorsSource, TorchSource
+from arcmobile.export.messages import shown_names
 from arcmobile.export.model.conditioning import Conditioner
 from arcmobile.export.model.config import (
     ModelConfig,

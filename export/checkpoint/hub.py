@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from arcmobile.export.checkpoint.disk_space import require_space
 from arcmobile.export.checkpoint.folder import MODEL_CONFIG, TEXT_CONFIG, TEXT_ENCODER_FOLDER
 from arcmobile.export.checkpoint.hub_download import (
     DownloadRecords,
@@ -21,11 +22,10 @@ from arcmobile.export.checkpoint.hub_download import (
     download,
     find_repository,
 )
-from arcmobile.export.checkpoint.staging import require_space, staged_folder
 from arcmobile.export.checkpoint.weight_files import SafetensorsSource
 from arcmobile.export.model.config import load_model_config, load_t5_config
 from arcmobile.runtime.errors import CheckpointError, InputError
-from arcmobile.runtime.whole_output import unfinished_folder
+from arcmobile.runtime.whole_output import unfinished_folder, whole_folder
 
 DEFAULT_REPO = "stabilityai/stable-audio-open-small"
 DEFAULT_TEXT_REPO = "google-t5/t5-base"
@@ -72,8 +72,8 @@ def fetch_checkpoint(
             connection that broke: the next run goes on.
         OutputError: `out` exists, cannot be written, its disk is full, or another process fetches.
     """
-    with staged_folder(
-        out, replaceable=MODEL_CONFIG if overwrite else None, keep_partial=True
+    with whole_folder(
+        out, replaceable=MODEL_CONFIG, overwrite=overwrite, keep_partial=True, option="--out"
     ) as folder:
         wanted = [
             *_wanted(repo, MODEL_FILES, ""),

@@ -15,15 +15,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from arcmobile.export.checkpoint.disk_space import require_space
 from arcmobile.export.checkpoint.random_weights import (
     TensorPlan,
     model_tensors,
     text_encoder_tensors,
 )
-from arcmobile.export.checkpoint.staging import require_space, staged_folder
 from arcmobile.export.checkpoint.tokenizer_files import EXTRA_IDS, write_tokenizer
 from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.runtime.errors import InputError
+from arcmobile.runtime.whole_output import whole_folder
 
 MODEL_CONFIG = "model_config.json"
 MAX_PIECES = 1000
@@ -237,7 +238,7 @@ def init_checkpoint(
     """
     if seed < 0:
         raise InputError(f"--seed {seed}: has to be 0 or more")
-    with staged_folder(out, replaceable=MODEL_CONFIG if overwrite else None) as folder:
+    with whole_folder(out, replaceable=MODEL_CONFIG, overwrite=overwrite, option="--out") as folder:
         require_space(out, checkpoint_bytes(preset))
         _write_json(folder / MODEL_CONFIG, preset.model_config())
         text = folder / "text_encoder"

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import sentencepiece
 
-from arcmobile.export.checkpoint.messages import shown_name
 from arcmobile.export.checkpoint.tokenizer_files import (
     read_sentencepiece,
     tokenizer_json_from_sentencepiece,
 )
+from arcmobile.export.messages import shown_name
 from arcmobile.export.model.config import T5Config
 from arcmobile.runtime import bounds
 from arcmobile.runtime.errors import CheckpointError

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from arcmobile.export.checkpoint.foreign import what_file_is
-from arcmobile.export.checkpoint.messages import first_line, shown_name, shown_names
+from arcmobile.export.messages import first_line, shown_name, shown_names
 from arcmobile.runtime.errors import CheckpointError
 
 _TYPE_NAMES: Final = {

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from arcmobile.export.checkpoint.foreign import what_config_is
-from arcmobile.export.checkpoint.messages import first_line, shown_name, shown_value
+from arcmobile.export.messages import first_line, shown_name, shown_value
 from arcmobile.runtime import bounds
 from arcmobile.runtime.errors import CheckpointError
 from arcmobile.runtime.strict_json import parse_json

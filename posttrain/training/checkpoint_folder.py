@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from arcmobile.export.checkpoint.disk_space import require_space
 from arcmobile.export.checkpoint.folder import (
     MODEL_CONFIG,
     MODEL_FILES,
@@ -23,7 +24,6 @@ from arcmobile.export.checkpoint.folder import (
     TEXT_FILES,
     CheckpointFolder,
 )
-from arcmobile.export.checkpoint.staging import require_space
 from arcmobile.export.model.weights import TensorSource
 from arcmobile.runtime.errors import CheckpointError, InputError
 from arcmobile.runtime.whole_output import whole_folder

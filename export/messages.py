@@ -31,7 +31,9 @@ def shown_names(names: Sequence[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What a library says first, or the name of its exception."""
+    """Return what the innermost cause of an exception says first, or the name of its class."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return _cut(text, 2 * _LONGEST_NAME) or type(error).__name__
 
