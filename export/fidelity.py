@@ -14,7 +14,7 @@ Array = NDArray[np.float32]
 
 
 def snr_db(reference: Array, actual: Array) -> float | None:
-    """Signal to noise ratio in dB of ``actual`` against ``reference``; None if they are equal."""
+    """Return the signal to noise ratio in dB of ``actual``; None if it equals ``reference``."""
     difference = np.asarray(actual, np.float64) - np.asarray(reference, np.float64)
     noise = float(np.sum(difference**2))
     if noise == 0.0:
@@ -24,17 +24,18 @@ def snr_db(reference: Array, actual: Array) -> float | None:
 
 
 def cosine(reference: Array, actual: Array) -> float:
-    """Cosine similarity of the flattened arrays, 1 for two zero arrays."""
+    """Return the cosine similarity of the flattened arrays, 1 for two zero arrays."""
     a, b = np.ravel(reference).astype(np.float64), np.ravel(actual).astype(np.float64)
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b / norm) if norm else 1.0
 
 
 def compare(reference: Mapping[str, Array], actual: Mapping[str, Array]) -> Fidelity:
-    """Fidelity of a program's outputs; several outputs count by their worst.
+    """Return the fidelity of a program's outputs; several outputs count by their worst.
 
     Raises:
         ExportError: an output is NaN or infinite.
+        ValueError: there is none.
     """
     worst: Fidelity | None = None
     for name, expected in reference.items():

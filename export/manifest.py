@@ -68,7 +68,11 @@ def write_tokenizer_files(folder: CheckpointFolder, writer: BundleWriter) -> lis
 
 
 def folder_tokenizer(folder: CheckpointFolder) -> PromptTokenizer:
-    """The prompt tokenizer of a checkpoint; :class:`CheckpointError` if its file is broken."""
+    """Return the prompt tokenizer of a checkpoint.
+
+    Raises:
+        CheckpointError: its file is broken.
+    """
     try:
         return PromptTokenizer(
             tokenizer_json(folder),

@@ -75,7 +75,7 @@ MINIMUM_SNR_DB: Mapping[Precision, float] = {
     Precision.INT8_DYNAMIC: 18.0,
 }
 
-_LONGEST_ID = 200
+_LONGEST_ID = 200  # characters
 
 Report = Callable[[str], None]
 
@@ -129,6 +129,7 @@ class LoweredComponent:
     )
 
     def manifest_entries(self) -> tuple[Entry, ...]:
+        """Return the entries as the manifest lists them."""
         return tuple(
             Entry(
                 name=entry.name,
@@ -155,7 +156,7 @@ class ExportOutcome:
 def component_plan(
     component: str, network: nn.Module, recipe: Recipe, backend: Backend
 ) -> dict[str, Precision]:
-    """Layer name -> the precision the backend will really give it."""
+    """Return, by layer name, the precision that the backend will really give it."""
     layers = dict(quantizable_layers(network))
     asked = plan_layers(network, PARTS[stage_of(component)], recipe)
     return {name: backend.effective(layers[name], precision) for name, precision in asked.items()}
@@ -164,7 +165,7 @@ def component_plan(
 def describe_precision(
     component: str, network: nn.Module, plan: Mapping[str, Precision]
 ) -> dict[str, str]:
-    """Per part, its precisions by share of weights: ``int8-dynamic`` or ``int8-dynamic+fp16``."""
+    """Return the precisions of each part by share of weights, e.g. ``int8-dynamic+fp16``."""
     shares: dict[str, dict[Precision, int]] = {}
     prefixes = PARTS[stage_of(component)]
     for name, layer in quantizable_layers(network):

@@ -29,7 +29,7 @@ _SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "quant")
 
 @cache
 def source_digest() -> str:
-    """sha256 over the Python files that decide what a program contains."""
+    """Return the sha256 over the Python files that decide what a program contains."""
     total = hashlib.sha256()
     for root in _SOURCES:
         for path in sorted(root.rglob("*.py")):
@@ -47,7 +47,7 @@ def program_key(
     entries: Sequence[LoweringEntry],
     tools: Mapping[str, str],
 ) -> str:
-    """The content hash of a lowered program."""
+    """Return the content hash of a lowered program."""
     shapes = {
         entry.name: {name: list(tensor.shape) for name, tensor in entry.inputs.items()}
         for entry in entries
@@ -99,13 +99,18 @@ class ProgramCache:
 
         Returns:
             None if there is no entry, or one that is damaged; nothing is at ``destination`` then.
+
+        Raises:
+            OSError: ``destination`` cannot be written.
         """
         try:
             with (self._folder / key).open("rb") as entry:
                 note = _Note.model_validate_json(entry.readline(_LONGEST_NOTE))
                 sound = _copy(entry, destination) == (note.sha256, note.bytes)
-        except (OSError, ValidationError) as error:
-            if isinstance(error, OSError) and error.filename == str(destination):
+        except ValidationError:
+            return None
+        except OSError as error:
+            if error.filename == str(destination):
                 raise
             return None
         if not sound:

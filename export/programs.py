@@ -109,7 +109,7 @@ class FramePlan:
     encoder: WindowPlan
 
     def lengths(self, component: str) -> tuple[int, ...]:
-        """Frame counts of a component's entries: its window, and every whole count below it."""
+        """Return a component's frame counts: its window, and every whole count below it."""
         if component in (DIT, DECODER):
             return self.counts
         plan = next(one for one in (*self.decoder, self.encoder) if one.component == component)
@@ -177,7 +177,7 @@ def plan_frames(
 
 
 def _equal_windows(total: int, context: int, most: int) -> int:
-    """The window of at most ``most`` frames that covers ``total`` in the fewest equal steps."""
+    """Return the window of at most ``most`` frames that covers ``total`` in fewest equal steps."""
     if total <= most:
         return total
     most = max(most, 2 * context + 1)
@@ -186,6 +186,7 @@ def _equal_windows(total: int, context: int, most: int) -> int:
 
 
 def audio_format(config: ModelConfig) -> AudioFormat:
+    """Return what the manifest says of the model's audio."""
     return AudioFormat(
         sample_rate=config.sample_rate,
         channels=config.autoencoder.decoder.config.out_channels,
@@ -195,6 +196,7 @@ def audio_format(config: ModelConfig) -> AudioFormat:
 
 
 def number_inputs(config: ModelConfig) -> tuple[NumberInput, ...]:
+    """Return the numbers that condition the model, with their ranges."""
     return tuple(
         NumberInput(name=number.id, minimum=number.config.min_val, maximum=number.config.max_val)
         for number in config.conditioning.numbers
@@ -296,13 +298,13 @@ def _decoder_outputs(component: str, frames: FramePlan) -> tuple[str, ...]:
 
 
 def _cut_or_repeat(features: Tensor, frames: int) -> Tensor:
-    """The first ``frames`` of the features, which begin again where they end too early."""
+    """Return the first ``frames`` of the features, which begin again where they end too early."""
     times = math.ceil(frames / features.shape[-1])
     return features.repeat(1, 1, times)[..., :frames].contiguous()
 
 
 def tokenize_example(tokenizer: PromptTokenizer) -> dict[str, Tensor]:
-    """The example prompt's token inputs."""
+    """Return the example prompt's token inputs."""
     tokens = tokenizer(EXAMPLE_PROMPT)
     return {
         INPUT_IDS: torch.from_numpy(tokens.input_ids),
@@ -321,7 +323,7 @@ def network_outputs(network: nn.Module, entry: LoweringEntry) -> dict[str, Tenso
 
 
 def tensor_specs(tensors: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
-    """Manifest entries for tensors, in order."""
+    """Return manifest entries for tensors, in order."""
     specs = []
     for name, tensor in tensors.items():
         integer = tensor.dtype == torch.int32

@@ -62,6 +62,7 @@ class WorkCounter(TorchDispatchMode):
         self._product_bytes = self._elementwise_bytes = self._largest = 0
 
     def work(self) -> Work:
+        """Return the sums."""
         return Work(
             linear_macs=self._linear,
             convolution_macs=self._convolution,

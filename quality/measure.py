@@ -1,4 +1,4 @@
-"""What a recipe does to the sound: float32 and quantized networks run side by side in PyTorch.
+"""What a recipe does to the sound: float32 and quantized networks side by side in PyTorch.
 
 The quantized layers compute what the backends compute (quant/layers.py), on the networks in the
 form that the backend gets; what lowering adds on top is in each bundle's manifest.
@@ -45,10 +45,11 @@ _SEED = 7
 
 
 def log_spectral_distance(reference: Array, actual: Array) -> float:
-    """Mean over frames of the RMS difference of log magnitude spectra, in dB.
+    """Return the mean over frames of the RMS difference of log magnitude spectra, in dB.
 
     Args:
-        reference, actual: ``(channels, samples)`` audio; Hann window of 2048, hop 512.
+        reference: ``(channels, samples)`` audio; Hann window of 2048 samples, hop 512.
+        actual: audio of the same shape.
     """
 
     def spectrum(audio: Array) -> Tensor:
@@ -103,6 +104,7 @@ class RecipeMeasure:
 
     @property
     def bytes(self) -> int:
+        """Size of the weights of all components."""
         return sum(component.bytes for component in self.components.values())
 
 
@@ -150,13 +152,14 @@ class Networks:
 
     @torch.no_grad()
     def velocity(self, x: Array, t: float, conditioning: Mapping[str, Tensor]) -> Array:
+        """Return the DiT's velocity at ``x`` (1, channels, frames) and time ``t``, 0 to 1."""
         cond = (conditioning[name] for name in CONDITIONING)
         v = self.networks[DIT](torch.from_numpy(x), torch.tensor([t]), *cond)
         return cast(Array, v.numpy())
 
     @torch.no_grad()
     def generate(self, steps: int, on_step: Callable[[], None] = lambda: None) -> Trajectory:
-        """Text to audio by these networks, from a fixed seed."""
+        """Generate audio from the example prompt by these networks, from a fixed seed."""
         conditioning = self.conditioning()
         states: list[Array] = []
         velocities: list[Array] = []

@@ -20,7 +20,7 @@ from arcmobile.runtime.whole_output import check_folder, whole_folder
 
 REPORT_VERSION = 1
 _REPORT_FILE = "report.json"
-# The report compares, it does not entertain: about a second and a half of sound is enough.
+# About a second and a half of sound is enough to compare.
 DEFAULT_FRAMES = 32
 _SHOWN_LAYERS = 12
 # Layers that together make up this much of a component's noise are worth an exception.
@@ -41,6 +41,7 @@ class QuantizationReport:
     sensitivity: list[LayerSensitivity]
 
     def to_json(self) -> dict[str, Any]:
+        """Return what ``report.json`` holds."""
         return {"report_version": REPORT_VERSION, **asdict(self)}
 
 
@@ -84,12 +85,12 @@ def measure(
 
 
 def model_name(folder: CheckpointFolder) -> str:
-    """What a checkpoint is called in reports: its folder's name."""
+    """Return what a checkpoint is called in reports: its folder's name."""
     return folder.path.resolve().name
 
 
 def worth_keeping(ranking: Sequence[LayerSensitivity]) -> list[LayerSensitivity]:
-    """The fewest layers of each component that make up half of its noise."""
+    """Return the fewest layers of each component that make up half of its noise."""
     kept: list[LayerSensitivity] = []
     for component in MEASURED:
         total = 0.0
@@ -106,7 +107,7 @@ def _db(value: float | None) -> str:
 
 
 def markdown(report: QuantizationReport) -> str:
-    """The report as a page."""
+    """Return the report as a page."""
     lines = [
         f"# Quantization of {report.model}",
         "",
@@ -165,7 +166,11 @@ def markdown(report: QuantizationReport) -> str:
 
 
 def check_report(destination: Path, *, overwrite: bool) -> None:
-    """Raises OutputError where a report cannot be written; worth it before measuring."""
+    """Check that a report can be written; worth it before measuring.
+
+    Raises:
+        OutputError: it cannot.
+    """
     check_folder(destination, replaceable=_REPORT_FILE, overwrite=overwrite, option="--out")
 
 

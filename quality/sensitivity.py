@@ -54,7 +54,7 @@ def rank_layers(
     precision: Precision = Precision.INT8_DYNAMIC,
     on_layer: Callable[[str], None] = lambda name: None,
 ) -> list[LayerSensitivity]:
-    """Every quantizable layer of the float32 networks, most harmful first within a component.
+    """Rank the quantizable layers of the float32 networks, most harmful first in each component.
 
     The noise of layers quantized alone adds up to about that of quantizing them together, so
     ``noise_share`` says how much an exception in ``keep_float`` would buy.

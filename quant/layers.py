@@ -33,7 +33,7 @@ _SMALLEST_RANGE = torch.finfo(torch.float32).eps
 
 
 def quantize_per_channel(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Symmetric int8 with one scale per index of ``axis``, rounded to nearest.
+    """Quantize to symmetric int8 with one scale per index of ``axis``, rounded to nearest.
 
     Args:
         weight: float tensor of any shape.
@@ -88,6 +88,7 @@ class Int8Weight(nn.Module):
         self.register_buffer("zero", torch.zeros_like(scale, dtype=torch.int64))
 
     def forward(self) -> Tensor:
+        """Return the float32 weight."""
         weight: Tensor = torch.ops.quantized_decomposed.dequantize_per_channel(
             self.codes, self.scale, self.zero, self.axis, -_WEIGHT_MAX, _WEIGHT_MAX, torch.int8
         )
@@ -117,6 +118,7 @@ class HalfLinear(nn.Module):
         _copy_bias(self, layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (..., in) -> (..., out)."""
         return F.linear(x, self.weight.to(torch.float32), self.bias)
 
 
@@ -131,6 +133,7 @@ class Int8DynamicLinear(nn.Module):
         _copy_bias(self, layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (..., in) -> (..., out)."""
         return F.linear(_quantize_rows(x), self.weight(), self.bias)
 
 
@@ -150,9 +153,11 @@ class Int8WeightLinear(nn.Module):
 
     @classmethod
     def of(cls, layer: nn.Linear) -> Int8WeightLinear:
+        """Quantize a float layer."""
         return cls(*quantize_per_channel(layer.weight, axis=0), layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (..., in) -> (..., out)."""
         product = F.linear(x, self.weight())
         return product if self.bias is None else product + self.bias
 
@@ -167,6 +172,7 @@ class HalfEmbedding(nn.Module):
         self.register_buffer("weight", _half(layer.weight))
 
     def forward(self, ids: Tensor) -> Tensor:
+        """``ids`` (...), integers -> (..., width)."""
         return F.embedding(ids, self.weight).to(torch.float32)
 
 
@@ -183,6 +189,7 @@ class Int8Embedding(nn.Module):
         self.register_buffer("scale", scale[:, None].contiguous())
 
     def forward(self, ids: Tensor) -> Tensor:
+        """``ids`` (...), integers -> (..., width)."""
         return F.embedding(ids, self.codes).to(torch.float32) * F.embedding(ids, self.scale)
 
 
@@ -202,6 +209,11 @@ class ConvGeometry:
 
     @classmethod
     def of(cls, layer: Conv) -> ConvGeometry:
+        """Read the settings of a layer.
+
+        Raises:
+            ExportError: it is grouped, or padded with anything but zeros.
+        """
         padding = layer.padding
         if isinstance(padding, str) or layer.padding_mode != "zeros" or layer.groups != 1:
             raise ExportError(f"cannot quantize {layer}: only ungrouped zero-padded convolutions")
@@ -233,6 +245,7 @@ class ConvGeometry:
 
     @property
     def pointwise(self) -> bool:
+        """Whether each output sees one position of the input."""
         return not self.transposed and set(self.kernel) == set(self.stride) == {1}
 
 
@@ -258,19 +271,14 @@ class HalfConv(nn.Module):
             self.bias = _half(self.bias, "biases")
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (1, C_in, [1,] T) -> (1, C_out, [1,] T_out)."""
         bias = self.bias
         if bias is not None and bias.dtype is not torch.float32:
             bias = bias.to(torch.float32)
         return self.geometry(x, self.weight.to(torch.float32), bias)
 
 
-class Int8DynamicConv(nn.Module):
-    """Convolution with int8 weights and int8 activations that share one range.
-
-    A pointwise convolution is exported in the same words, but XNNPACK runs it as a linear layer
-    with a range per position; outside of an export that is what is computed.
-    """
-
+class _Int8Conv(nn.Module):
     bias: Tensor | None
 
     def __init__(self, layer: Conv):
@@ -280,7 +288,16 @@ class Int8DynamicConv(nn.Module):
         self.weight = Int8Weight(*quantize_per_channel(layer.weight, axis), axis)
         _copy_bias(self, layer.bias)
 
+
+class Int8DynamicConv(_Int8Conv):
+    """Convolution with int8 weights and int8 activations that share one range.
+
+    A pointwise convolution is exported in the same words, but XNNPACK runs it as a linear layer
+    with a range per position; outside of an export that is what is computed.
+    """
+
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (1, C_in, [1,] T) -> (1, C_out, [1,] T_out)."""
         if self.geometry.pointwise and not torch.compiler.is_exporting():
             x = _quantize_rows(x.movedim(1, -1)).movedim(-1, 1)
         else:
@@ -288,19 +305,11 @@ class Int8DynamicConv(nn.Module):
         return self.geometry(x, self.weight(), self.bias)
 
 
-class Int8WeightConv(nn.Module):
+class Int8WeightConv(_Int8Conv):
     """Convolution with int8 weights and float32 activations."""
 
-    bias: Tensor | None
-
-    def __init__(self, layer: Conv):
-        super().__init__()
-        self.geometry = ConvGeometry.of(layer)
-        axis = output_axis(layer)
-        self.weight = Int8Weight(*quantize_per_channel(layer.weight, axis), axis)
-        _copy_bias(self, layer.bias)
-
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (1, C_in, [1,] T) -> (1, C_out, [1,] T_out)."""
         return self.geometry(x, self.weight(), self.bias)
 
 
@@ -386,7 +395,7 @@ def _fit(rows: Tensor, start: int, length: int) -> Tensor:
 
 
 def quantized(layer: nn.Module, precision: Precision) -> nn.Module:
-    """The layer in that precision; the layer itself for ``FP32``.
+    """Return the layer in that precision; the layer itself for ``FP32``.
 
     Raises:
         ExportError: the layer's settings have no quantized form.
@@ -415,7 +424,7 @@ def quantized(layer: nn.Module, precision: Precision) -> nn.Module:
 
 @torch.no_grad()
 def quantize_layers(module: nn.Module, plan: Mapping[str, Precision]) -> nn.Module:
-    """Swaps the planned layers in place, one at a time, so that float weights are freed as it goes.
+    """Swap the planned layers in place, one at a time, so that float weights are freed as it goes.
 
     Args:
         module: float network; consumed. If the module is itself a planned layer (name ``""``), its

@@ -28,7 +28,7 @@ _COMPARED = 1024  # codes of a weight that are compared with those of others
 
 
 def quantizable_layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Layers a plan can name, in the network's order."""
+    """Yield the layers a plan can name, in the network's order."""
     for name, layer in module.named_modules():
         if isinstance(layer, QUANTIZABLE):
             yield name, layer
@@ -37,7 +37,7 @@ def quantizable_layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def plan_layers(
     module: nn.Module, parts: Mapping[str, Part], recipe: Recipe
 ) -> dict[str, Precision]:
-    """The precision of every quantizable layer.
+    """Apply a recipe to every quantizable layer.
 
     Args:
         module: the float network of one component; only its structure is read.
@@ -69,12 +69,12 @@ def plan_layers(
 
 
 def output_axis(layer: nn.Module) -> int:
-    """The weight axis with one quantization scale per index: outputs, or rows of a table."""
+    """Return the weight axis with one quantization scale per index: outputs, or rows of a table."""
     return 1 if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d) else 0
 
 
 def expected_bytes(module: nn.Module, plan: Mapping[str, Precision]) -> int:
-    """Bytes of constants a program of this float network must hold under the plan.
+    """Return the bytes of constants a program of this float network must hold under the plan.
 
     Reads shapes only, so the network may live on the ``meta`` device. Tensors used in several
     places count once.
@@ -126,7 +126,7 @@ def _stored(outputs: Tensor, precision: Precision) -> Tensor:
 
 
 def check_size(label: str, actual: int, least: int, expected: int) -> None:
-    """Stops an export whose program does not have the size its recipe promises.
+    """Stop an export whose program does not have the size its recipe promises.
 
     A backend that stores quantized weights as floats does so silently, in a working program; its
     size is what gives it away.

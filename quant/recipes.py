@@ -107,7 +107,7 @@ REFERENCE_RECIPE: Final = "fp32"
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe of that name.
 
     Raises:
         InputError: there is none; the message lists the known ones.

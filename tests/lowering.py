@@ -35,6 +35,4 @@ def lower(
     path: Path,
 ) -> LoweringSummary:
     """Lowers a copy: backends change the module they are given."""
-    return backend.lower(
-        copy.deepcopy(module), plan, tuple(entries), path, report=lambda line: None
-    )
+    return backend.lower(copy.deepcopy(module), plan, tuple(entries), path)

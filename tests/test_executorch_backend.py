@@ -41,7 +41,7 @@ def everywhere(module: nn.Module, precision: Precision) -> dict[str, Precision]:
 def lower(
     module: nn.Module, plan: dict[str, Precision], entries: tuple[LoweringEntry, ...], path: Path
 ) -> LoweringSummary:
-    return BACKEND.lower(copy.deepcopy(module), plan, entries, path, report=lambda line: None)
+    return BACKEND.lower(copy.deepcopy(module), plan, entries, path)
 
 
 def run(path: Path, entry: LoweringEntry) -> Tensor:

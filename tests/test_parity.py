@@ -221,7 +221,7 @@ def spoil_prompts(folder: Path) -> None:
         (reshape_input, "dit.x has shape [4, 3, 6], the config takes [4, 4, any]"),
         (reshape_output, "dec.audio has shape"),
         (point_outside, "pp.cond_rows names rows outside of 0 to 7"),
-        (write_words, "dit.t holds no numbers"),
+        (write_words, "dit.t does not hold numbers"),
         (spoil_prompts, "prompts.json: not JSON"),
     ],
 )

@@ -12,7 +12,7 @@ import re
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 
 from arcmobile.export.backends.base import (
     Backend,
+    Delegation,
     LayerPlan,
     LoweringEntry,
-    LoweringSummary,
     Report,
 )
 from arcmobile.export.model.primitives import REFERENCE
@@ -42,15 +42,14 @@ ROOT = Path(__file__).parents[1]
 # --- a backend: an exporter, an engine, a declaration -------------------------------------------
 
 
-def lower(
+def write_program(
     module: nn.Module,
     plan: LayerPlan,
     entries: tuple[LoweringEntry, ...],
     destination: Path,
-    *,
     report: Report,
-) -> LoweringSummary:
-    module = quantize_layers(module.eval(), plan)
+) -> Mapping[str, Delegation]:
+    module = quantize_layers(module, plan)
     with zipfile.ZipFile(destination, "w") as file:
         for entry in entries:
             stored = io.BytesIO()
@@ -58,7 +57,7 @@ def lower(
                 torch.export.export(module, tuple(entry.inputs.values()), strict=False), stored
             )
             file.writestr(entry.name, stored.getvalue())
-    return LoweringSummary(destination.stat().st_size, 0.0, 0, {})
+    return {}
 
 
 class GraphEngine(Engine):
@@ -95,7 +94,7 @@ DECLARED = BackendSpec(
     extra="export",
     tools=("torch",),
 )
-BACKEND = Backend(DECLARED, form=REFERENCE, lower=lower)
+BACKEND = Backend(DECLARED, form=REFERENCE, write=write_program)
 
 # --- a recipe: a declaration --------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""What a backend is: one function from a network to a program file, and the facts about it."""
+"""What an exporter is: one function from a network to a program file, and the facts about it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime.backends import BackendSpec
 from arcmobile.runtime.errors import ArcMobileError, ExportError
+from arcmobile.runtime.memory import peak_bytes
 
 LayerPlan = Mapping[str, Precision]
 Report = Callable[[str], None]
@@ -67,7 +70,7 @@ class Delegation:
     outside: Mapping[str, int]
 
     def record(self) -> dict[str, int]:
-        """The form stored in a manifest: ``{"delegates": n, operator: count, ...}``."""
+        """Return the form stored in a manifest: ``{"delegates": n, operator: count, ...}``."""
         return {"delegates": self.delegates, **self.outside}
 
 
@@ -88,17 +91,18 @@ class LoweringSummary:
     delegation: Mapping[str, Delegation]
 
 
-class Lower(Protocol):
+class WriteProgram(Protocol):
+    """The function of an exporter that lowers a network."""
+
     def __call__(
         self,
         module: nn.Module,
         plan: LayerPlan,
         entries: tuple[LoweringEntry, ...],
         destination: Path,
-        *,
         report: Report,
-    ) -> LoweringSummary:
-        """Quantizes and lowers a float32 network in the backend's form into one program file.
+    ) -> Mapping[str, Delegation]:
+        """Quantize and lower a float32 network in the backend's form into one program file.
 
         The module is consumed: its float weights are replaced and must not be used afterwards.
 
@@ -109,6 +113,9 @@ class Lower(Protocol):
             destination: file to write; it appears complete or not at all.
             report: called with one line per step, for progress display.
 
+        Returns:
+            Entry name -> where its operators went; empty for backends without delegates.
+
         Raises:
             ExportError: the network could not be lowered.
             OutputError: the file could not be written.
@@ -117,7 +124,7 @@ class Lower(Protocol):
 
 
 def as_asked(layer: nn.Module, precision: Precision) -> Precision:
-    """The backend can store and compute every layer at every precision."""
+    """Return ``precision``: the backend stores and computes every layer at every precision."""
     return precision
 
 
@@ -128,7 +135,7 @@ class Backend:
     Attributes:
         spec: the backend's declaration.
         form: how networks must be built for this backend.
-        lowering: network -> program file, as its toolchains do it.
+        write: lowers a network; called by :meth:`lower`.
         effective: ``(layer, precision) -> precision``: what a layer of that class gets when a
             recipe asks for ``precision``. Plans are resolved through it before lowering, so that
             manifests say what was done.
@@ -138,23 +145,24 @@ class Backend:
 
     spec: BackendSpec
     form: NetworkForm
-    lowering: Lower
+    write: WriteProgram
     effective: Callable[[nn.Module, Precision], Precision] = as_asked
     cross_check: Callable[[Sequence[ComputedEntry]], None] | None = None
 
+    @torch.no_grad()
     def lower(
         self,
         module: nn.Module,
         plan: LayerPlan,
         entries: tuple[LoweringEntry, ...],
         destination: Path,
-        *,
-        report: Report,
+        report: Report = lambda line: None,
     ) -> LoweringSummary:
-        """Lower a network as :class:`Lower` does; no exception of a toolchain gets out.
+        """Lower a network, see :class:`WriteProgram`, and measure what that takes.
 
-        Their exceptions are of every kind (executorch wraps all in a plain ``Exception``, and a
-        panic in Rust is none), so all are caught; the original stays attached as the cause.
+        Exceptions of toolchains are of every kind (executorch wraps all in a plain ``Exception``,
+        and a panic in Rust is not even one), so all are caught; the original stays attached as the
+        cause.
 
         Raises:
             ExportError: the network could not be lowered; names the step that failed.
@@ -162,7 +170,7 @@ class Backend:
             OSError: the system refused something else.
             MemoryError: there is not enough memory.
         """
-        step = f"{destination.name}: lowering"
+        start, step = time.perf_counter(), f"{destination.name}: lowering"
 
         def follow(line: str) -> None:
             nonlocal step
@@ -170,7 +178,7 @@ class Backend:
             report(line)
 
         try:
-            return self.lowering(module, plan, entries, destination, report=follow)
+            delegation = self.write(module.eval(), plan, entries, destination, follow)
         except (ArcMobileError, OSError, MemoryError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -178,6 +186,12 @@ class Backend:
                 f"{step} failed: {first_line(error)}; try another recipe or backend, "
                 "arcmobile --verbose shows where it happened"
             ) from error
+        return LoweringSummary(
+            bytes=destination.stat().st_size,
+            seconds=time.perf_counter() - start,
+            peak_memory=peak_bytes(),
+            delegation=delegation,
+        )
 
     def tool_versions(self) -> dict[str, str]:
         """Return the installed version of each distribution that decides what programs contain."""

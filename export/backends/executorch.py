@@ -6,8 +6,8 @@ one partitioner. Methods of one file share their weights.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -25,7 +25,6 @@ from arcmobile.export.backends.base import (
     Delegation,
     LayerPlan,
     LoweringEntry,
-    LoweringSummary,
     Report,
 )
 from arcmobile.export.backends.program_file import partial_file
@@ -40,13 +39,12 @@ from arcmobile.export.model.primitives import XNNPACK
 from arcmobile.quant.layers import quantize_layers
 from arcmobile.runtime.backends import EXECUTORCH
 from arcmobile.runtime.errors import ExportError
-from arcmobile.runtime.memory import peak_bytes
 
 _DELEGATE_CALL = "executorch_call_delegate"
 
 
 def _own_storage(module: nn.Module) -> None:
-    """Copies tensors that are windows into larger ones.
+    """Copy tensors that are windows into larger ones.
 
     ExecuTorch's XNNPACK serializer writes a tensor's whole storage from its start (executorch
     1.5.1, node_visitor.py, get_serialized_buffer_index): a view would come out as its neighbours.
@@ -84,19 +82,16 @@ def _delegation(edge: EdgeProgramManager, name: str) -> Delegation:
     return Delegation(delegates, dict(sorted(calls.items())))
 
 
-@torch.no_grad()
-def lower(
+def write_program(
     module: nn.Module,
     plan: LayerPlan,
     entries: tuple[LoweringEntry, ...],
     destination: Path,
-    *,
     report: Report,
-) -> LoweringSummary:
-    """Lowers a network in XNNPACK form; see :class:`arcmobile.export.backends.base.Lower`."""
-    start = time.perf_counter()
+) -> Mapping[str, Delegation]:
+    """Lower a network in XNNPACK form; see :class:`arcmobile.export.backends.base.WriteProgram`."""
     report(f"{destination.name}: quantizing {len(plan)} layers")
-    module = quantize_layers(module.eval(), plan)
+    module = quantize_layers(module, plan)
     halve_biases(module)
     _own_storage(module)
     programs: dict[str, ExportedProgram] = {}
@@ -116,16 +111,9 @@ def lower(
         delegation = {name: _delegation(edge, name) for name in edge.methods}
         program = edge.to_executorch(get_xnnpack_executorch_backend_config())
     del edge
-    with partial_file(destination) as partial:
-        with partial.open("wb") as file:
-            program.write_to_file(file)
-        size = partial.stat().st_size
-    return LoweringSummary(
-        bytes=size,
-        seconds=time.perf_counter() - start,
-        peak_memory=peak_bytes(),
-        delegation=delegation,
-    )
+    with partial_file(destination) as partial, partial.open("wb") as file:
+        program.write_to_file(file)
+    return delegation
 
 
-BACKEND = Backend(EXECUTORCH, form=XNNPACK, lowering=lower, cross_check=check_weight_cache)
+BACKEND = Backend(EXECUTORCH, form=XNNPACK, write=write_program, cross_check=check_weight_cache)

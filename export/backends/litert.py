@@ -3,7 +3,7 @@
 The float network is converted once per entry; signatures share their weights. Quantization follows
 on the finished file, by ai-edge-quantizer, which selects operators by the names of their outputs.
 Those names come from the traced modules, but not reliably (a key projection may be called
-``to_q``), so operators are told by their weights.
+``to_q``), so operators are recognised by their weights.
 
 What the precisions become:
 
@@ -23,16 +23,14 @@ import hashlib
 import io
 import logging
 import re
-import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import litert_torch
 import numpy as np
 import numpy.typing as npt
-import torch
 from ai_edge_quantizer.qtyping import TFLOperationName as Op
 from ai_edge_quantizer.quantizer import AlgorithmName, Quantizer
 from ai_edge_quantizer.utils import tfl_flatbuffer_utils
@@ -40,9 +38,9 @@ from torch import Tensor, nn
 
 from arcmobile.export.backends.base import (
     Backend,
+    Delegation,
     LayerPlan,
     LoweringEntry,
-    LoweringSummary,
     Report,
 )
 from arcmobile.export.backends.program_file import partial_file
@@ -51,7 +49,6 @@ from arcmobile.quant.plan import quantizable_layers
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime import backends as declared
 from arcmobile.runtime.errors import ExportError
-from arcmobile.runtime.memory import peak_bytes
 
 # Operators with a weight, which is the second input of each.
 _WEIGHT_INPUT = 1
@@ -86,7 +83,7 @@ class _Named(nn.Module):
 
 
 def effective(layer: nn.Module, precision: Precision) -> Precision:
-    """Linear layers and convolutions compute in int8; embeddings have nothing to compute.
+    """Let linear layers and convolutions compute in int8; embeddings have nothing to compute.
 
     The quantizer fails on the largest transposed convolutions, which it can still store as float16.
     """
@@ -102,7 +99,7 @@ def effective(layer: nn.Module, precision: Precision) -> Precision:
 
 
 def _kernel_order(layer: nn.Module) -> Tensor:
-    """A layer's weight with its axes in the order of LiteRT's kernels, outputs first."""
+    """Return a layer's weight with its axes in the order of LiteRT's kernels, outputs first."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
@@ -114,7 +111,7 @@ def _kernel_order(layer: nn.Module) -> Tensor:
 
 
 def _pattern(weight: npt.NDArray[np.float32]) -> bytes:
-    """Digest of a weight that does not see its rows or columns scaled.
+    """Return a digest of a weight that does not see its rows or columns scaled.
 
     The converter multiplies a norm's gains into the layer behind it, so values cannot be compared.
     Signs can: relative to those of the first row and the first column they survive any factors.
@@ -125,7 +122,7 @@ def _pattern(weight: npt.NDArray[np.float32]) -> bytes:
 
 
 def _planned_weights(network: nn.Module, plan: LayerPlan) -> dict[bytes, _Layer]:
-    """Layers that do not stay float32, by the pattern of their weight."""
+    """Return the layers that do not stay float32, by the pattern of their weight."""
     planned = {}
     for name, layer in quantizable_layers(network):
         precision = plan.get(name, Precision.FP32)
@@ -138,7 +135,7 @@ def _planned_weights(network: nn.Module, plan: LayerPlan) -> dict[bytes, _Layer]
 def _select_operators(
     content: memoryview, planned: dict[bytes, _Layer]
 ) -> dict[tuple[Op, Precision], set[str]]:
-    """Scope names of the operators of each kind that get each precision.
+    """Return the scope names of the operators of each kind that get each precision.
 
     Raises:
         ExportError: a planned weight is not in the program, or two operators of different
@@ -180,7 +177,7 @@ def _select_operators(
 
 
 def _quantize(content: bytes | bytearray, planned: dict[bytes, _Layer]) -> bytes | bytearray:
-    """The program with its weights stored as planned."""
+    """Return the program with its weights stored as planned."""
     quantizer = Quantizer(content)
     for (kind, precision), scopes in _select_operators(memoryview(content), planned).items():
         regex = f"^(?:{'|'.join(map(re.escape, sorted(scopes)))})$"
@@ -202,7 +199,7 @@ def _quantize(content: bytes | bytearray, planned: dict[bytes, _Layer]) -> bytes
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Mutes the tools' progress bars and remarks about their own internals."""
+    """Mute the tools' progress bars and remarks about their own internals."""
     shown = litert_torch.config.show_progress
     litert_torch.config.show_progress = False
     disabled = logging.root.manager.disable
@@ -230,17 +227,18 @@ def _convert(network: nn.Module, entries: tuple[LoweringEntry, ...]) -> bytes | 
     return content
 
 
-@torch.no_grad()
-def lower(
+def write_program(
     module: nn.Module,
     plan: LayerPlan,
     entries: tuple[LoweringEntry, ...],
     destination: Path,
-    *,
     report: Report,
-) -> LoweringSummary:
-    """Lowers a network in LiteRT form; see :class:`arcmobile.export.backends.base.Lower`."""
-    start = time.perf_counter()
+) -> Mapping[str, Delegation]:
+    """Lower a network in LiteRT form; see :class:`arcmobile.export.backends.base.WriteProgram`.
+
+    Raises:
+        ExportError: the network could not be converted or quantized.
+    """
     planned = _planned_weights(module, plan)
     report(f"{destination.name}: converting {', '.join(entry.name for entry in entries)}")
     try:
@@ -253,15 +251,10 @@ def lower(
     except ExportError as error:
         raise ExportError(f"{destination.name}: {error}") from None
     with partial_file(destination) as partial:
-        size = partial.write_bytes(content)
-    return LoweringSummary(
-        bytes=size,
-        seconds=time.perf_counter() - start,
-        peak_memory=peak_bytes(),
-        delegation={},
-    )
+        partial.write_bytes(content)
+    return {}
 
 
 # On (B, C, 1, T) the converter brings convolutions into the kernels' order once, at the edges of
 # the network; on (B, C, T) it transposes around each of them (74 copies instead of 2 in a decoder).
-BACKEND = Backend(declared.LITERT, form=LITERT, lowering=lower, effective=effective)
+BACKEND = Backend(declared.LITERT, form=LITERT, write=write_program, effective=effective)

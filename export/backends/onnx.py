@@ -32,9 +32,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -47,9 +46,9 @@ from torch.onnx.ops import symbolic
 
 from arcmobile.export.backends.base import (
     Backend,
+    Delegation,
     LayerPlan,
     LoweringEntry,
-    LoweringSummary,
     Report,
 )
 from arcmobile.export.backends.program_file import partial_file
@@ -59,7 +58,6 @@ from arcmobile.quant.plan import output_axis, quantizable_layers
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime import backends as declared
 from arcmobile.runtime.errors import ExportError
-from arcmobile.runtime.memory import peak_bytes
 
 OPSET = 20
 FRAMES_AXIS = "frames"
@@ -202,7 +200,7 @@ class _Int8DynamicLinear(nn.Module):
 
 
 def _stored(layer: nn.Module, precision: Precision) -> nn.Module | None:
-    """The layer in that precision, or None where quant/layers.py has the right form already."""
+    """Return the layer in that precision; None where quant/layers.py has the right form."""
     if isinstance(layer, nn.Linear):
         if precision is Precision.INT8_DYNAMIC:
             return _Int8DynamicLinear(layer)
@@ -216,7 +214,7 @@ def _stored(layer: nn.Module, precision: Precision) -> nn.Module | None:
 
 
 def _store_layers(network: nn.Module, plan: LayerPlan) -> nn.Module:
-    """Replaces the layers one at a time, so that float weights are freed on the way.
+    """Replace the layers one at a time, so that float weights are freed on the way.
 
     Works in place, except that a network which is itself a layer is returned anew.
     """
@@ -233,7 +231,7 @@ def _store_layers(network: nn.Module, plan: LayerPlan) -> nn.Module:
 
 
 def effective(layer: nn.Module, precision: Precision) -> Precision:
-    """Only linear layers compute in int8.
+    """Let only linear layers compute in int8.
 
     ``ConvInteger`` has one activation scale per tensor and no fast kernels.
     """
@@ -243,9 +241,12 @@ def effective(layer: nn.Module, precision: Precision) -> Precision:
 
 
 def _frames_axes(entries: Sequence[LoweringEntry]) -> dict[str, dict[int, torch.export.Dim]]:
-    """Per input, the axes that follow the number of frames, as multiples of :data:`FRAMES_AXIS`.
+    """Return, per input, the axes that follow the frames, as multiples of :data:`FRAMES_AXIS`.
 
     Empty where the entries have one length only.
+
+    Raises:
+        ExportError: an axis does not follow the number of frames in proportion.
     """
     counts = [entry.frames for entry in entries]
     axes: dict[str, dict[int, torch.export.Dim]] = {name: {} for name in entries[0].inputs}
@@ -269,7 +270,7 @@ def _frames_axes(entries: Sequence[LoweringEntry]) -> dict[str, dict[int, torch.
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Mutes remarks about packages that are not used and about the exporter's own internals."""
+    """Mute remarks about packages that are not used and about the exporter's own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -302,7 +303,7 @@ def _convert(network: nn.Module, entries: Sequence[LoweringEntry]) -> onnx_ir.Mo
 
 
 def _keeps_storage(node: onnx_ir.Node) -> bool | None:
-    """False for the operators that widen a stored weight, to keep them out of constant folding."""
+    """Return False for operators that widen a stored weight: they are not to be folded."""
     widens = node.op_type in ("Cast", "DequantizeLinear")
     stored = any(
         value is not None and value.is_initializer() and value.dtype in _STORED
@@ -312,7 +313,7 @@ def _keeps_storage(node: onnx_ir.Node) -> bool | None:
 
 
 def _tidy(model: onnx_ir.Model) -> None:
-    """Folds constants, merges equal operators and drops the exporter's notes, in place.
+    """Fold constants, merge equal operators and drop the exporter's notes, in place.
 
     Layers that read the same activation (query, key and value) then quantize it once.
     """
@@ -327,7 +328,7 @@ def _tidy(model: onnx_ir.Model) -> None:
     model.metadata_props.clear()
 
 
-def _write(model: onnx_ir.Model, destination: Path) -> int:
+def _write(model: onnx_ir.Model, destination: Path) -> None:
     weights = [value.const_value for value in model.graph.initializers.values()]
     stored = sum(weight.nbytes for weight in weights if weight is not None)
     if stored >= _LARGEST_FILE:
@@ -338,33 +339,24 @@ def _write(model: onnx_ir.Model, destination: Path) -> int:
     with partial_file(destination) as partial:
         onnx_ir.save(model, partial)
         onnx.checker.check_model(partial)
-        return partial.stat().st_size
 
 
-@torch.no_grad()
-def lower(
+def write_program(
     module: nn.Module,
     plan: LayerPlan,
     entries: tuple[LoweringEntry, ...],
     destination: Path,
-    *,
     report: Report,
-) -> LoweringSummary:
-    """Lowers a network in ONNX form; see :class:`arcmobile.export.backends.base.Lower`."""
-    start = time.perf_counter()
+) -> Mapping[str, Delegation]:
+    """Lower a network in ONNX form; see :class:`arcmobile.export.backends.base.WriteProgram`."""
     report(f"{destination.name}: quantizing {len(plan)} layers")
     module = _store_layers(module, plan)
     report(f"{destination.name}: tracing {', '.join(entry.name for entry in entries)}")
-    model = _convert(module.eval(), entries)
+    model = _convert(module, entries)
     _tidy(model)
     report(f"{destination.name}: writing")
-    size = _write(model, destination)
-    return LoweringSummary(
-        bytes=size,
-        seconds=time.perf_counter() - start,
-        peak_memory=peak_bytes(),
-        delegation={},
-    )
+    _write(model, destination)
+    return {}
 
 
-BACKEND = Backend(declared.ONNX, form=ONNX, lowering=lower, effective=effective)
+BACKEND = Backend(declared.ONNX, form=ONNX, write=write_program, effective=effective)

@@ -86,7 +86,7 @@ def _(weight: Tensor) -> Tensor:
 
 
 def _argument(node: Node, index: int) -> Node | None:
-    """The tensor a node takes at that position; None if there is none."""
+    """Return the tensor a node takes at that position; None if there is none."""
     argument = node.args[index] if index < len(node.args) else None
     return argument if isinstance(argument, Node) else None
 
@@ -120,7 +120,7 @@ def halve_biases(module: nn.Module) -> None:
 
 
 def mark_half_weights(program: ExportedProgram) -> None:
-    """Replaces the casts of stored float16 weights and biases by :func:`widen`, in place."""
+    """Replace the casts of stored float16 weights and biases by :func:`widen`, in place."""
     for node in program.graph.nodes:
         if node.target is not torch.ops.aten.to.dtype:
             continue
@@ -178,7 +178,7 @@ def partitioner() -> XnnpackPartitioner:
 def _packing_digest(
     program: ExportedProgram, layer: Node, quantization: QuantParams | None
 ) -> bytes:
-    """A digest of what XNNPACK's packing of a layer's weight depends on, beside the weight's bytes.
+    """Return a digest of what the packing of a layer's weight depends on, beside its bytes.
 
     Lengths of activations are not in it: the methods of one program share their weights.
     """
@@ -204,7 +204,7 @@ def _packing_digest(
 
 
 def _stored_apart(base: type[NodeVisitor]) -> type[NodeVisitor]:
-    """A visitor class under which no two weights that are packed differently have one name.
+    """Return a visitor class under which no two weights that are packed differently have one name.
 
     With XNNPACK's weight cache, all programs of a process share packed weights by the names of
     weight and bias (executorch, XNNWeightsCache.cpp), and a name is the digest of the bytes: int8
@@ -261,7 +261,7 @@ def _stored_apart(base: type[NodeVisitor]) -> type[NodeVisitor]:
 
 
 def _keeping_half(base: type[NodeVisitor]) -> type[NodeVisitor]:
-    """A visitor class that stores widened weights and biases as the float16 they are."""
+    """Return a visitor class that stores widened weights and biases as the float16 they are."""
 
     class HalfWeights(base):
         def define_tensor(
@@ -296,7 +296,7 @@ for _visitor in get_node_visitors(None, None, None).values():
 
 
 class _LayoutPass(ChannelsLastTaggedReshapePass):
-    """Puts the change to channels-last right in front of a dynamic quantization.
+    """Put the change to channels-last right in front of a dynamic quantization.
 
     The original looks for the float tensor that is quantized by following first arguments, and does
     not stop there but at the start of the graph: it transposes the program's input, which must
@@ -356,7 +356,7 @@ class _PassManager(XNNPACKPassManager):
 
 @contextmanager
 def adapted_passes() -> Iterator[None]:
-    """While it is open, XNNPACK preprocessing runs the passes of this file.
+    """Let XNNPACK preprocessing run the passes of this file while the block is open.
 
     Preprocessing looks its pass manager up in its own module, and offers no other way in.
     """

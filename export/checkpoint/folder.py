@@ -254,7 +254,7 @@ def construct_network(
 def expected_tensors(
     config: ModelConfig, text_config: T5Config
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-    """Names and shapes a checkpoint of this config holds: (model file, text encoder file)."""
+    """Return names and shapes a checkpoint holds: those of the model file, the text encoder's."""
     weights, text_weights = Weights(ShapeOnlySource()), Weights(ShapeOnlySource())
     for component in STAGES:
         construct_network(component, config, text_config, weights, text_weights, REFERENCE)

@@ -96,13 +96,17 @@ def fetch_checkpoint(
 
 
 def interrupted_download(out: Path) -> Path | None:
-    """The folder an unfinished download of `out` left, if there is one."""
+    """Return the folder an unfinished download of ``out`` left, if there is one."""
     partial = unfinished_folder(out, keep_partial=True)
     return partial if partial.is_dir() else None
 
 
 def _wanted(repo: str, needed: tuple[str, ...], prefix: str) -> list[_Wanted]:
-    """The files to take from a repository: those needed, and its license."""
+    """Return the files to take from a repository: those needed, and its license.
+
+    Raises:
+        InputError: the repository lacks one that is needed.
+    """
     repository = find_repository(repo)
     absent = [name for name in needed if name not in repository.files]
     if absent:
@@ -116,7 +120,11 @@ def _wanted(repo: str, needed: tuple[str, ...], prefix: str) -> list[_Wanted]:
 
 
 def _check_content(folder: Path, one: _Wanted) -> None:
-    """Refuse a config of another model, or weights that are none, as soon as they are there."""
+    """Refuse a config of another model, or a file that holds no weights, as soon as it is there.
+
+    Raises:
+        CheckpointError: it is one.
+    """
     path = folder / one.place
     try:
         if one.place == MODEL_CONFIG:

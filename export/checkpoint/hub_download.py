@@ -224,7 +224,11 @@ def download(
 
 
 def _receive(file: RemoteFile, partial: Path, on_bytes: Callable[[int], None]) -> None:
-    """Append to ``partial`` what is missing of a file, from one connection."""
+    """Append to ``partial`` what is missing of a file, from one connection.
+
+    Raises:
+        CheckpointError: more or less than the announced bytes arrived.
+    """
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils._headers import build_hf_headers
 
@@ -270,7 +274,11 @@ def _continues(response: httpx2.Response, have: int, size: int) -> bool:
 
 
 def _blocks(file: RemoteFile, response: httpx2.Response) -> Iterator[bytes]:
-    """The body of an answer; :class:`CheckpointError` where it trickles."""
+    """Yield the body of an answer.
+
+    Raises:
+        CheckpointError: it trickles.
+    """
     begin, arrived = time.monotonic(), 0
     for block in response.iter_raw():
         yield block
@@ -282,7 +290,11 @@ def _blocks(file: RemoteFile, response: httpx2.Response) -> Iterator[bytes]:
 
 
 def _ask(repo: str, url: str) -> bytes:
-    """The body of an answer of the hub's interface."""
+    """Return the body of an answer of the hub's interface.
+
+    Raises:
+        CheckpointError: it does not end.
+    """
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils._headers import build_hf_headers
 
@@ -310,7 +322,12 @@ def _url(repo: str, revision: str, name: str) -> str:
 
 @contextmanager
 def _hub_errors(repo: str, name: str = "") -> Iterator[None]:
-    """Turn what the hub's client raises into one line with the way out."""
+    """Turn what the hub's client raises into one line with the way out.
+
+    Raises:
+        InputError: no such repository or file.
+        CheckpointError: no access, or the connection failed.
+    """
     import httpx2
     from huggingface_hub import errors
 
@@ -321,7 +338,8 @@ def _hub_errors(repo: str, name: str = "") -> Iterator[None]:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{repo!r}: not a repository name ({reason}); write owner/name") from None
     except errors.HfHubHTTPError as error:
-        raise _refusal(error.response, repo, where) from None
+        refusal = _refusal(error.response, repo, where)
+        raise refusal from None
     except httpx2.TimeoutException:
         raise CheckpointError(f"{where}: the hub does not answer; {_AGAIN}") from None
     except (httpx2.ReadError, httpx2.RemoteProtocolError, httpx2.DecodingError) as error:
@@ -336,9 +354,15 @@ def _hub_errors(repo: str, name: str = "") -> Iterator[None]:
 
 
 def _require_success(response: httpx2.Response, repo: str, where: str) -> None:
-    """Raise for an error status; the body is not looked at, whatever it is."""
+    """Check an answer's status; the body is not looked at, whatever it is.
+
+    Raises:
+        InputError: no such repository or file.
+        CheckpointError: any other error status.
+    """
     if response.status_code >= HTTPStatus.BAD_REQUEST:
-        raise _refusal(response, repo, where)
+        refusal = _refusal(response, repo, where)
+        raise refusal
 
 
 def _refusal(response: httpx2.Response, repo: str, where: str) -> InputError | CheckpointError:

@@ -61,7 +61,7 @@ class Preset:
     strides: tuple[int, ...] = (2, 4, 4, 8, 8)
 
     def model_config(self) -> dict[str, Any]:
-        """The content of `model_config.json`, in upstream's words."""
+        """Return the content of ``model_config.json``, in upstream's words."""
         autoencoder = {"channels": self.autoencoder_channels, "c_mults": list(self.c_mults)}
         strides = {"strides": list(self.strides)}
         cond_dim = self.text.d_model
@@ -137,7 +137,7 @@ class Preset:
         }
 
     def text_config(self, pieces: int) -> dict[str, Any]:
-        """The content of `text_encoder/config.json` for a tokenizer of `pieces` pieces."""
+        """Return ``text_encoder/config.json`` for a tokenizer of ``pieces`` pieces."""
         needed = pieces + EXTRA_IDS
         rounded = -(-needed // _VOCABULARY_STEP) * _VOCABULARY_STEP
         return {
@@ -204,14 +204,18 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """Raises InputError, listing the known names, for an unknown one."""
+    """Return the preset of that name.
+
+    Raises:
+        InputError: there is none; the message lists the known ones.
+    """
     if name not in PRESETS:
         raise InputError(f"--preset {name}: unknown; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
 def checkpoint_bytes(preset: Preset) -> int:
-    """Size of the two weight files, in bytes (headers not counted)."""
+    """Return the size of the two weight files in bytes, without their headers."""
     model, text = preset.tensors(MAX_PIECES)
     return _BYTES_PER_VALUE * sum(plan.size for plan in (*model, *text))
 
@@ -227,6 +231,7 @@ def init_checkpoint(
     """Write a random checkpoint; the same preset and seed give the same files.
 
     Args:
+        preset: the sizes.
         seed: 0 or more.
         out: the folder to make; it appears only when complete.
         overwrite: allow `out` to be an existing checkpoint.

@@ -53,10 +53,11 @@ class TensorPlan:
 
     @property
     def size(self) -> int:
+        """Number of values."""
         return math.prod(self.shape)
 
     def draw(self, seed: int) -> npt.NDArray[np.float32]:
-        """The values; they depend on `seed` and the name only, not on the other tensors."""
+        """Return the values; they depend on ``seed`` and the name, not on the other tensors."""
         if self.values is not None:
             return np.asarray(self.values, dtype=np.float32).reshape(self.shape)
         digest = hashlib.sha256(self.name.encode()).digest()

@@ -99,7 +99,11 @@ def read_tokenizer_json(path: Path) -> str:
 
 @contextmanager
 def _library_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a tokenizer library raises about a file into one line."""
+    """Turn whatever a tokenizer library raises about a file into one line.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
     try:
         yield
     except CheckpointError:

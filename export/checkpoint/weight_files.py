@@ -59,7 +59,8 @@ _BLOCK: Final = 1 << 20
 class Digest(Protocol):
     """A hash of :mod:`hashlib`."""
 
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes, /) -> None:
+        """Take in some bytes."""
 
 
 class SafetensorsSource:
@@ -86,15 +87,23 @@ class SafetensorsSource:
             ) from None
 
     def names(self) -> Iterable[str]:
+        """Return the names of all tensors."""
         return self._shapes
 
     def shape(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of a tensor, or None if there is none of that name."""
         return self._shapes.get(name)
 
     def type_name(self, name: str) -> str:
+        """Return its type as PyTorch names it, such as ``float16``."""
         return self._types[name]
 
     def read(self, name: str) -> Tensor:
+        """Return a tensor.
+
+        Raises:
+            CheckpointError: it cannot be read.
+        """
         try:
             return self._file.get_tensor(name)
         except (SafetensorError, OSError, RuntimeError) as error:
@@ -134,7 +143,11 @@ def _hash_until(file: IO[bytes], end: int | None, digest: Digest) -> None:
 
 
 def _check_header(path: Path) -> None:
-    """Refuse a header that does not fit the file, before it is parsed."""
+    """Refuse a header that does not fit the file, before it is parsed.
+
+    Raises:
+        CheckpointError: it does not, or the file is of another kind.
+    """
     with path.open("rb") as file:
         head = file.read(8)
     if kind := what_file_is(path):
@@ -173,16 +186,20 @@ class TorchSource:
         self._tensors = state
 
     def names(self) -> Iterable[str]:
+        """Return the names of all tensors."""
         return self._tensors
 
     def shape(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of a tensor, or None if there is none of that name."""
         tensor = self._tensors.get(name)
         return None if tensor is None else tuple(tensor.shape)
 
     def type_name(self, name: str) -> str:
+        """Return its type as PyTorch names it, such as ``float16``."""
         return str(self._tensors[name].dtype).removeprefix("torch.")
 
     def read(self, name: str) -> Tensor:
+        """Return a tensor."""
         return self._tensors[name]
 
     def scan(self, digest: Digest | None = None) -> Iterator[tuple[str, Tensor]]:
@@ -222,7 +239,11 @@ def _load(path: Path, archive: bool) -> object:
 
 
 def _weights_in(path: Path, content: object) -> dict[str, Tensor]:
-    """The state_dict of what a file holds: the file itself, or its entry of that name."""
+    """Return the state_dict of what a file holds: the file itself, or its entry of that name.
+
+    Raises:
+        CheckpointError: there is none, or it holds anything but tensors.
+    """
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise CheckpointError(f"{path}: holds no state_dict; save the model's state_dict")
@@ -235,7 +256,7 @@ def _weights_in(path: Path, content: object) -> dict[str, Tensor]:
 
 
 def _fault(tensor: Tensor) -> str:
-    """Why a tensor is no plain one; empty if it is."""
+    """Return why a tensor is not a plain one; empty if it is."""
     if tensor.layout is not torch.strided:
         return str(tensor.layout).removeprefix("torch.")
     if tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
@@ -258,6 +279,9 @@ def _check_pickles(path: Path, archive: bool) -> None:
 
     PyTorch stores without compression; an archive that is compressed is not its own, and 3 MB of
     it can become gigabytes.
+
+    Raises:
+        CheckpointError: it is one of those, or damaged.
     """
     try:
         if not archive:
@@ -278,7 +302,8 @@ def _check_pickles(path: Path, archive: bool) -> None:
             for entry in entries:
                 if entry.filename.endswith(".pkl"):
                     if entry.file_size > _LARGEST_PICKLE:
-                        raise _objects(path, f" ({entry.file_size} bytes of them)")
+                        refusal = _objects(path, f" ({entry.file_size} bytes of them)")
+                        raise refusal
                     with contents.open(entry) as pickled:
                         _scan(path, pickled, pickles=1)
     except (
@@ -291,11 +316,16 @@ def _check_pickles(path: Path, archive: bool) -> None:
         OSError,
         EOFError,
     ) as error:
-        raise _damaged(path, error) from None
+        damage = _damaged(path, error)
+        raise damage from None
 
 
 def _scan(path: Path, file: IO[bytes] | mmap, pickles: int) -> None:
-    """Name the calls of some pickles in a row that are not those of plain weights."""
+    """Refuse pickles in a row that call anything but what rebuilds plain weights.
+
+    Raises:
+        CheckpointError: they do; the message names the calls.
+    """
     unknown: dict[str, None] = {}
     trained = False
     for _ in range(pickles):
@@ -307,7 +337,8 @@ def _scan(path: Path, file: IO[bytes] | mmap, pickles: int) -> None:
             trained |= argument == _LIGHTNING_KEY
     if unknown:
         where = " of a Lightning training" if trained else ""
-        raise _objects(path, f"{where} ({shown_names(list(unknown))})")
+        refusal = _objects(path, f"{where} ({shown_names(list(unknown))})")
+        raise refusal
 
 
 def _is_plain(call: str) -> bool:

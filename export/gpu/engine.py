@@ -187,8 +187,11 @@ def built_decoder(model: GpuModel, dtype: torch.dtype, form: str) -> OobleckDeco
 def fastest_decoder_form(
     model: GpuModel, dtype: torch.dtype, repeats: int = 3
 ) -> tuple[str, dict[str, float]]:
-    """The form of :data:`DECODER_FORMS` that decodes a sound soonest, and seconds of each
-    (infinite where it fails)."""
+    """Find which of :data:`DECODER_FORMS` decodes a sound soonest.
+
+    Returns:
+        Its name, and the seconds of each form (infinite where it fails).
+    """
     latent = torch.randn(1, *model.latent_shape, device=model.device).to(dtype)
 
     def seconds(form: str) -> float:

@@ -45,6 +45,7 @@ class GpuModel:
 
     @property
     def tokens(self) -> int:
+        """Length of a prompt in tokens."""
         return self.config.conditioning.text.config.max_length
 
     @property
@@ -59,7 +60,7 @@ class GpuModel:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name.
+    """Return the device of that name.
 
     Raises:
         EngineError: there is none.
@@ -76,7 +77,11 @@ def find_device(name: str) -> torch.device:
 
 
 def checkpoint_model(path: Path, device: torch.device) -> GpuModel:
-    """The model of a checkpoint folder; raises CheckpointError."""
+    """Return the model of a checkpoint folder.
+
+    Raises:
+        CheckpointError: it is not sound.
+    """
     folder = CheckpointFolder.open(path)
     require_sound(folder, digest=True)
 
@@ -114,10 +119,13 @@ class _DrawnTensors:
 
 
 def random_model(preset: str, seed: int, device: torch.device) -> GpuModel:
-    """A model of a preset's size with random weights.
+    """Return a model of a preset's size with random weights.
 
     Signals keep their size through it as through a random checkpoint; its values are others, and
-    differ between kinds of devices. Raises InputError for an unknown preset.
+    differ between kinds of devices.
+
+    Raises:
+        InputError: the preset is unknown.
     """
     chosen = find_preset(preset)
     lines = resources.files("arcmobile.export.checkpoint").joinpath("preset_corpus.txt")

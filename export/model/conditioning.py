@@ -42,6 +42,7 @@ class NumberEmbedder(nn.Module):
         self.out = take_linear(scope, "1", _NUMBER_FEATURES + 1, width, bias=True)
 
     def forward(self, number: Tensor) -> Tensor:
+        """``number`` (B,) -> (B, width)."""
         span = self.maximum - self.minimum
         x = (number.clamp(self.minimum, self.maximum) - self.minimum) * (1.0 / span)
         x = x.view(-1, 1)

@@ -57,6 +57,8 @@ class _Open(BaseModel):
 
 
 class T5ConditionerConfig(_Strict):
+    """Options of the prompt conditioner (upstream conditioners.py, T5Conditioner)."""
+
     t5_model_name: str = "t5-base"
     max_length: int = Field(default=128, ge=1, le=_LONGEST_PROMPT)
     enable_grad: bool = False  # true: the checkpoint itself holds the text encoder
@@ -65,6 +67,8 @@ class T5ConditionerConfig(_Strict):
 
 
 class NumberConditionerConfig(_Strict):
+    """Options of a number conditioner; numbers are clamped to ``[min_val, max_val]``."""
+
     min_val: Number = 0.0
     max_val: Number = 1.0
     output_dim: Width | None = None
@@ -77,12 +81,16 @@ class NumberConditionerConfig(_Strict):
 
 
 class T5ConditionerEntry(_Open):
+    """The prompt conditioner and its id."""
+
     id: Id
     type: Literal["t5"]
     config: T5ConditionerConfig
 
 
 class NumberConditionerEntry(_Open):
+    """A number conditioner and its id."""
+
     id: Id
     type: Literal["number"]
     config: NumberConditionerConfig
@@ -100,6 +108,8 @@ ConditionerEntry = Annotated[
 
 
 class ConditioningConfig(_Open):
+    """All conditioners; ``cond_dim`` is the width of those that name none."""
+
     configs: tuple[ConditionerEntry, ...] = Field(min_length=1, max_length=64)
     cond_dim: Width
     default_keys: dict[str, str] = {}
@@ -107,10 +117,12 @@ class ConditioningConfig(_Open):
 
     @property
     def text(self) -> T5ConditionerEntry:
+        """Return the prompt conditioner."""
         return next(c for c in self.configs if isinstance(c, T5ConditionerEntry))
 
     @property
     def numbers(self) -> tuple[NumberConditionerEntry, ...]:
+        """Return the number conditioners, in order."""
         return tuple(c for c in self.configs if isinstance(c, NumberConditionerEntry))
 
     def width(self, name: str) -> int:
@@ -132,12 +144,16 @@ class ConditioningConfig(_Open):
 
 
 class AttentionConfig(_Strict):
+    """Options of attention (upstream transformer.py, Attention)."""
+
     qk_norm: Literal["l2", "ln", "dyt", "none"] = "none"
     differential: Literal[False] = False
     feat_scale: Literal[False] = False
 
 
 class FeedForwardConfig(_Strict):
+    """Options of the feed-forward network (upstream transformer.py, FeedForward)."""
+
     mult: float = Field(default=4, gt=0, le=64)
     no_bias: bool = False
     glu: bool = True
@@ -146,6 +162,8 @@ class FeedForwardConfig(_Strict):
 
 
 class NormConfig(_Strict):
+    """Options of layer norm (upstream transformer.py, LayerNorm)."""
+
     bias: bool = False  # `beta` is stored either way
     fix_scale: bool = False  # `gamma` is stored either way
     force_fp32: bool = False
@@ -153,6 +171,8 @@ class NormConfig(_Strict):
 
 
 class DitConfig(_Strict):
+    """Options of the diffusion transformer (upstream dit.py, DiffusionTransformer)."""
+
     io_channels: LatentChannels = 32
     patch_size: Width = 1
     embed_dim: Width = 768
@@ -190,10 +210,12 @@ class DitConfig(_Strict):
     # sizes that follow from the above
     @property
     def head_dim(self) -> int:
+        """Features of each head."""
         return self.embed_dim // self.num_heads
 
     @property
     def heads(self) -> int:
+        """Query heads."""
         return self.embed_dim // self.head_dim
 
     @property
@@ -203,14 +225,17 @@ class DitConfig(_Strict):
 
     @property
     def context_dim(self) -> int:
+        """Width of the cross-attention tokens."""
         return self.embed_dim if self.project_cond_tokens else self.cond_token_dim
 
     @property
     def kv_heads(self) -> int:
+        """Key and value heads of the cross-attention."""
         return self.context_dim // self.head_dim
 
     @property
     def global_embed_dim(self) -> int:
+        """Width of the global conditioning after its projection."""
         return self.embed_dim if self.project_global_cond else self.global_cond_dim
 
     @property
@@ -238,13 +263,16 @@ class DitConfig(_Strict):
 
     @property
     def prepended_tokens(self) -> int:
+        """Tokens before those of the latent: memory tokens and the global one."""
         return self.num_memory_tokens + int(self.has_global_token)
 
     def cross_attends(self, layer: int) -> bool:
+        """Tell whether a layer has cross-attention."""
         return self.final_cross_attn_ix == -1 or layer <= self.final_cross_attn_ix
 
     @property
     def cross_layers(self) -> int:
+        """Number of layers with cross-attention."""
         return sum(self.cross_attends(i) for i in range(self.depth))
 
     @model_validator(mode="after")
@@ -266,6 +294,8 @@ class DitConfig(_Strict):
 
 
 class DiffusionConfig(_Open):
+    """The DiT, what conditions it, and what it was trained for."""
+
     type: Literal["dit"]
     diffusion_objective: Literal["rectified_flow", "rf_denoiser"]
     cross_attention_cond_ids: tuple[str, ...] = Field(min_length=1)
@@ -302,31 +332,43 @@ class _OobleckConfig(_Strict):
 
 
 class OobleckEncoderConfig(_OobleckConfig):
+    """Options of the encoder (upstream autoencoders.py, OobleckEncoder)."""
+
     in_channels: Channels = 2
 
 
 class OobleckDecoderConfig(_OobleckConfig):
+    """Options of the decoder (upstream autoencoders.py, OobleckDecoder)."""
+
     out_channels: Channels = 2
     use_nearest_upsample: bool = False
     final_tanh: bool = True
 
 
 class OobleckEncoderSection(_Open):
+    """The encoder of the autoencoder."""
+
     type: Literal["oobleck"]
     config: OobleckEncoderConfig
 
 
 class OobleckDecoderSection(_Open):
+    """The decoder of the autoencoder; ``soft_clip`` puts a tanh after it."""
+
     type: Literal["oobleck"]
     config: OobleckDecoderConfig
     soft_clip: bool = False
 
 
 class BottleneckSection(_Open):
+    """The bottleneck: mean and scale of a posterior."""
+
     type: Literal["vae"]
 
 
 class AutoencoderConfig(_Open):
+    """The autoencoder; ``downsampling_ratio`` is samples per latent frame."""
+
     encoder: OobleckEncoderSection
     decoder: OobleckDecoderSection
     bottleneck: BottleneckSection
@@ -351,6 +393,8 @@ class AutoencoderConfig(_Open):
 
 
 class PretransformSection(_Open):
+    """The autoencoder in the model; latents are divided by ``scale``."""
+
     type: Literal["autoencoder"]
     config: AutoencoderConfig
     scale: float = Field(default=1.0, ge=1e-6, le=1e6)
@@ -361,6 +405,8 @@ class PretransformSection(_Open):
 
 
 class ModelSection(_Open):
+    """The parts of the model."""
+
     pretransform: PretransformSection
     conditioning: ConditioningConfig
     diffusion: DiffusionConfig
@@ -406,18 +452,22 @@ class ModelConfig(_Open):
 
     @property
     def conditioning(self) -> ConditioningConfig:
+        """The conditioners."""
         return self.model.conditioning
 
     @property
     def dit(self) -> DitConfig:
+        """Options of the diffusion transformer."""
         return self.model.diffusion.config
 
     @property
     def autoencoder(self) -> AutoencoderConfig:
+        """The autoencoder."""
         return self.model.pretransform.config
 
     @property
     def samples_per_frame(self) -> int:
+        """Samples per channel of a latent frame."""
         return self.autoencoder.downsampling_ratio
 
     @property
@@ -465,10 +515,12 @@ class T5Config(_Open):
 
     @property
     def gated(self) -> bool:
+        """Whether the feed-forward networks are gated."""
         return self.feed_forward_proj.startswith("gated-")
 
     @property
     def activation(self) -> Literal["relu", "gelu", "gelu_tanh", "silu"]:
+        """The activation of the feed-forward networks."""
         # transformers maps "gated-gelu" to the tanh approximation (T5 v1.1).
         if self.feed_forward_proj == "gated-gelu":
             return "gelu_tanh"
@@ -489,5 +541,9 @@ def load_model_config(path: Path) -> ModelConfig:
 
 
 def load_t5_config(path: Path) -> T5Config:
-    """Read the text encoder's ``config.json``; raises :class:`CheckpointError` like the above."""
+    """Read the text encoder's ``config.json``.
+
+    Raises:
+        CheckpointError: as :func:`load_model_config`.
+    """
     return validated(T5Config, path, read_json_object(path), "unsupported text encoder")

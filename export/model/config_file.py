@@ -29,7 +29,7 @@ def read_json(path: Path) -> Any:
     """Parse a JSON file of a checkpoint.
 
     Raises:
-        CheckpointError: the file is missing, too large, not UTF-8, no JSON, nested too deeply, has
+        CheckpointError: the file is missing, too large, not UTF-8, not JSON, nested too deeply, has
             a key twice, or a number that is not finite.
     """
     try:
@@ -46,7 +46,11 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """:func:`read_json` of a file that holds an object."""
+    """Read a file that holds an object, as :func:`read_json` does.
+
+    Raises:
+        CheckpointError: it holds something else.
+    """
     document = read_json(path)
     if not isinstance(document, dict):
         raise CheckpointError(f"{path}: not a JSON object; download it again")
@@ -69,7 +73,7 @@ def refuse_unsupported(path: Path, raw: dict[str, Any]) -> None:
 
 
 def validated(model: type[Model], path: Path, raw: dict[str, Any], title: str) -> Model:
-    """The object that a config file describes; types are taken as they are, ``"8"`` is no number.
+    """Return the object that a config file describes; ``"8"`` is not taken for a number.
 
     Raises:
         CheckpointError: each key that is unknown, missing or out of range, by name.

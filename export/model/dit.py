@@ -101,6 +101,8 @@ class RotaryTable(nn.Module):
 
 
 class SelfAttention(nn.Module):
+    """Self-attention with rotary positions (upstream transformer.py, Attention)."""
+
     def __init__(self, config: DitConfig, weights: Weights, form: NetworkForm):
         super().__init__()
         width = config.embed_dim
@@ -183,12 +185,15 @@ class FeedForward(nn.Module):
         self.out = take_linear(weights, "ff.2", inner, width, bias=not options.no_bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, T, embed_dim) -> (B, T, embed_dim)."""
         value = self.value(x)
         hidden = silu(value) if self.gate is None else value * silu(self.gate(x))
         return self.out(hidden)
 
 
 class TransformerBlock(nn.Module):
+    """One block: self-attention, cross-attention, feed-forward, each added to its input."""
+
     def __init__(self, config: DitConfig, index: int, weights: Weights, form: NetworkForm):
         super().__init__()
         self.pre_norm = block_norm(config, weights.scope("pre_norm"), form)
@@ -266,6 +271,7 @@ class TimestepEmbedding(nn.Module):
         self.out = take_linear(scope, "2", width, width, bias=True)
 
     def forward(self, timestep: Tensor) -> Tensor:
+        """``timestep`` (B,), 0 to 1 -> (B, width)."""
         angles = timestep.view(-1, 1) * self.angular
         features = torch.cat([angles.cos(), angles.sin()], dim=-1)
         return self.out(silu(self.hidden(features)))

@@ -29,9 +29,9 @@ _STDEV_FLOOR = 1e-4
 
 
 def folded_weight(weights: Weights, *shape: int) -> Tensor:
-    """``weight_g * weight_v / |weight_v|``, the norm over all axes but the first (torch
+    """Take ``weight_g * weight_v / |weight_v|``, the norm over all axes but the first.
 
-    ``weight_norm`` with dim 0; for a transposed convolution that is the *input* axis).
+    As torch's ``weight_norm`` with dim 0; for a transposed convolution that is the *input* axis.
     """
     direction = weights.take("weight_v", *shape)
     gain = weights.take("weight_g", shape[0], *([1] * (len(shape) - 1)))
@@ -92,6 +92,7 @@ class ProductUpsample(nn.Module):
         self.product.bias = parameter(bias.repeat(stride))
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, C_in, 1, T) -> (B, C_out, 1, about T * stride)."""
         # Reshaped, not squeezed: XNNPACK's delegate would leave that to others.
         frames = x.permute(0, 2, 3, 1).reshape(x.shape[0], x.shape[3], x.shape[1])  # (B, T, C)
         pairs = torch.cat([F.pad(frames, (0, 0, 1, 0)), F.pad(frames, (0, 0, 0, 1))], dim=-1)
@@ -135,11 +136,13 @@ class Snake(nn.Module):
         self.amplitude = parameter((1.0 / (beta + _SNAKE_EPS)).view(shape))
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, C, T) or (B, C, 1, T), and the same back."""
         wave = torch.sin(x * self.frequency)
         return x + wave * wave * self.amplitude
 
 
 def activation(use_snake: bool, weights: Weights, channels: int, form: NetworkForm) -> nn.Module:
+    """Return the activation of a block: snake or ELU."""
     return Snake(weights, channels, form) if use_snake else nn.ELU()
 
 
@@ -155,10 +158,13 @@ class NearestUpsample(nn.Module):
         self.conv = convolution(weights.scope("1"), form, inputs, outputs, 2 * stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, C_in, T) or (B, C_in, 1, T) -> C_out channels, T * stride frames."""
         return self.conv(F.pad(x.repeat_interleave(self.stride, dim=-1), (self.left, self.right)))
 
 
 class ResidualUnit(nn.Module):
+    """Two activations and convolutions, the first dilated, added to the input."""
+
     def __init__(
         self, weights: Weights, form: NetworkForm, channels: int, dilation: int, use_snake: bool
     ):
@@ -173,10 +179,13 @@ class ResidualUnit(nn.Module):
         self.mix = convolution(scope.scope("3"), form, channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, C, T) or (B, C, 1, T), and the same back."""
         return x + self.mix(self.act_out(self.conv(self.act_in(x))))
 
 
 class DecoderBlock(nn.Module):
+    """Activation, upsampling by ``stride``, three residual units."""
+
     def __init__(
         self,
         config: OobleckDecoderConfig,
@@ -202,10 +211,13 @@ class DecoderBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, inputs, T) or (B, inputs, 1, T) -> outputs channels, T * stride frames."""
         return self.units(self.upsample(self.act(x)))
 
 
 class EncoderBlock(nn.Module):
+    """Three residual units, activation, downsampling by ``stride``."""
+
     def __init__(
         self,
         config: OobleckEncoderConfig,
@@ -230,6 +242,7 @@ class EncoderBlock(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, inputs, T) or (B, inputs, 1, T) -> outputs channels, T / stride frames."""
         return self.downsample(self.act(self.units(x)))
 
 
@@ -290,6 +303,7 @@ class OobleckDecoder(nn.Module):
             self.tanhs = int(decoder.final_tanh) + int(config.decoder.soft_clip)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the blocks; shapes are those of the class."""
         x = _enter(x if self.scale == 1.0 else x * self.scale, self.form)
         if self.conv_in is not None:
             x = self.conv_in(x)
@@ -337,6 +351,7 @@ class OobleckEncoder(nn.Module):
         return _leave(self.conv_out(self.act(x)), self.form)
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """``audio`` (B, channels, samples) -> mean, stdev, each (B, latent_dim, frames)."""
         raw = self.raw(audio)
         mean, scale = raw[:, : self.latent_dim], raw[:, self.latent_dim :]
         # softplus, spelled so that it neither overflows nor needs a fused operator

@@ -60,6 +60,7 @@ class RowMean(nn.Module):
         self.register_buffer("offset", torch.full((1,), offset) if offset else None)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (..., d) -> (..., 1)."""
         return F.linear(x, self.row, self.offset)
 
 
@@ -76,6 +77,7 @@ class LayerNorm(nn.Module):
         self.variance = None if form.fused_norm else RowMean(width, offset=eps)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (..., d) -> (..., d)."""
         if self.mean is None or self.variance is None:
             return F.layer_norm(x, self.gain.shape, self.gain, self.offset, self.eps)
         centred = x - self.mean(x)
@@ -93,6 +95,7 @@ class RmsNorm(nn.Module):
         self.mean_square = None if form.fused_norm else RowMean(gain.shape[0], offset=eps)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (..., d) -> (..., d)."""
         if self.mean_square is None:
             scale = torch.rsqrt((x * x).mean(-1, keepdim=True) + self.eps)
         else:
@@ -110,13 +113,15 @@ class DynamicTanh(nn.Module):
         self.beta = parameter(weights.take("beta", width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (..., d) -> (..., d)."""
         return self.gamma * torch.tanh(self.alpha * x) + self.beta
 
 
 class UnitNorm(nn.Module):
-    """Scales vectors of the last axis to length 1 (``F.normalize``, eps 1e-12)."""
+    """Norm that scales vectors of the last axis to length 1 (``F.normalize``, eps 1e-12)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (..., d) -> (..., d)."""
         return x / torch.sqrt((x * x).sum(-1, keepdim=True)).clamp_min(1e-12)
 
 

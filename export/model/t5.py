@@ -45,6 +45,8 @@ def relative_buckets(tokens: int, buckets: int, max_distance: int) -> Tensor:
 
 
 class T5Attention(nn.Module):
+    """Self-attention with a bias for relative positions (transformers, T5Attention)."""
+
     def __init__(self, config: T5Config, weights: Weights, form: NetworkForm):
         super().__init__()
         inner = config.num_heads * config.d_kv
@@ -75,6 +77,8 @@ class T5Attention(nn.Module):
 
 
 class T5FeedForward(nn.Module):
+    """Feed-forward network, gated or not (transformers, T5LayerFF)."""
+
     def __init__(self, config: T5Config, weights: Weights):
         super().__init__()
         self.activation = config.activation
@@ -85,6 +89,7 @@ class T5FeedForward(nn.Module):
         self.wo = take_linear(weights, "wo", inner, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` (B, T, d_model) -> (B, T, d_model)."""
         hidden = self.wi(x)
         if self.activation == "relu":
             hidden = F.relu(hidden)
@@ -100,6 +105,8 @@ class T5FeedForward(nn.Module):
 
 
 class T5Block(nn.Module):
+    """Attention and feed-forward network, each normed before and added to its input."""
+
     def __init__(self, config: T5Config, weights: Weights, form: NetworkForm):
         super().__init__()
         attn, ff = weights.scope("layer.0"), weights.scope("layer.1")
@@ -110,6 +117,7 @@ class T5Block(nn.Module):
         self.ff = T5FeedForward(config, ff.scope("DenseReluDense"))
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """``x`` (B, T, d_model), ``bias`` (B * heads, T, T) -> (B, T, d_model)."""
         x = x + self.attn(self.attn_norm(x), bias)
         return x + self.ff(self.ff_norm(x))
 

@@ -26,31 +26,47 @@ without its scale is some hundred times too large."""
 class TensorSource(Protocol):
     """A mapping from tensor name to tensor that need not hold them all in memory."""
 
-    def names(self) -> Iterable[str]: ...
+    def names(self) -> Iterable[str]:
+        """Return the names of all tensors."""
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        """Shape of a tensor, or None if there is none of that name."""
+        """Return the shape of a tensor, or None if there is none of that name."""
 
     def type_name(self, name: str) -> str:
-        """Its type as PyTorch names it, such as ``float16``; only for names that have a shape."""
+        """Return its type as PyTorch names it, such as ``float16``.
+
+        Only for names that have a shape.
+        """
 
     def read(self, name: str) -> Tensor:
-        """The tensor; only called for names that have a shape."""
+        """Return the tensor; only called for names that have a shape."""
 
 
 class ShapeOnlySource:
-    """Answers every request with an empty ``meta`` tensor: used to learn what a network needs."""
+    """Holds no tensor: used to learn what a network asks for."""
 
     def names(self) -> Iterable[str]:
+        """Return no names."""
         return ()
 
     def shape(self, name: str) -> tuple[int, ...] | None:
+        """Return None: it holds no tensor."""
         return None
 
     def type_name(self, name: str) -> str:
+        """Refuse: no name has a shape.
+
+        Raises:
+            KeyError: always.
+        """
         raise KeyError(name)
 
     def read(self, name: str) -> Tensor:
+        """Refuse: no name has a shape.
+
+        Raises:
+            KeyError: always.
+        """
         raise KeyError(name)
 
 
@@ -69,6 +85,7 @@ class Ledger:
     non_finite: list[str] = field(default_factory=list)
 
     def clean(self) -> bool:
+        """Tell whether every tensor was there, of its shape, float and finite."""
         return not (self.missing or self.wrong_shape or self.wrong_type or self.non_finite)
 
 
@@ -85,14 +102,15 @@ class Weights:
         self.ledger = ledger if ledger is not None else Ledger()
 
     def scope(self, name: str) -> Weights:
-        """The same weights below ``name.``."""
+        """Return the same weights below ``name.``."""
         return Weights(self._source, f"{self._prefix}{name}.", self.ledger)
 
     def has(self, name: str) -> bool:
+        """Tell whether the source has a tensor of that name."""
         return self._source.shape(self._prefix + name) is not None
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """The float32 tensor of that name, which must have exactly that shape."""
+        """Take the float32 tensor of that name, which must have exactly that shape."""
         full = self._prefix + name
         self.ledger.requested[full] = shape
         found = self._source.shape(full)
@@ -111,12 +129,12 @@ class Weights:
 
 
 def parameter(tensor: Tensor) -> nn.Parameter:
-    """A contiguous parameter that owns its memory."""
+    """Return a contiguous parameter that owns its memory."""
     return nn.Parameter(tensor.detach().contiguous(), requires_grad=False)
 
 
 def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
-    """An ``nn.Linear`` around existing tensors: weight ``(out, in)``, bias ``(out,)``."""
+    """Return an ``nn.Linear`` around existing tensors: weight ``(out, in)``, bias ``(out,)``."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     layer.weight = parameter(weight)
     if bias is not None:
@@ -125,7 +143,7 @@ def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 
 
 def take_linear(weights: Weights, name: str, inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
-    """``nn.Linear`` from ``name.weight`` and, if asked for, ``name.bias``."""
+    """Take ``nn.Linear`` from ``name.weight`` and, if asked for, ``name.bias``."""
     scope = weights.scope(name)
     weight = scope.take("weight", outputs, inputs)
     return linear(weight, scope.take("bias", outputs) if bias else None)

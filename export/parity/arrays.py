@@ -78,12 +78,19 @@ class RecordedNoise:
     steps: NDArray[np.float32]
 
     def initial(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the recorded start."""
         return self.first
 
     def step(self, index: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the recorded noise of a step, counted from 1."""
         return cast(NDArray[np.float32], self.steps[index - 1])
 
     def encoder(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Refuse: the encoder's noise is an array of its own.
+
+        Raises:
+            NotImplementedError: always.
+        """
         raise NotImplementedError("the encoder's noise is an array of its own")
 
 
@@ -117,14 +124,19 @@ class ParityArrays:
         return iter(self._arrays)
 
     def has(self, *names: str) -> bool:
+        """Tell whether all of the named arrays are there."""
         return all(name in self._arrays for name in names)
 
     def unread(self) -> list[str]:
-        """Arrays nothing has asked for yet; seeds aside, whose draws are arrays themselves."""
+        """Return the arrays that nothing has asked for, but for seeds: their draws are arrays."""
         return [n for n in self._arrays if n not in self._read and not n.endswith(".seed")]
 
     def array(self, name: str, *shape: int | None) -> NDArray[Any]:
-        """The array; with ``shape`` it must have it, None standing for any size."""
+        """Return an array; with ``shape`` it must have it, None standing for any size.
+
+        Raises:
+            CheckpointError: it has another shape.
+        """
         self._read.add(name)
         found = self._arrays[name]
         fits = len(found.shape) == len(shape) and all(
@@ -138,25 +150,33 @@ class ParityArrays:
         return found
 
     def numbers(self, name: str, *shape: int | None) -> NDArray[np.float32]:
-        """A numeric array as float32."""
+        """Return a numeric array as float32.
+
+        Raises:
+            CheckpointError: it does not hold numbers, or has another shape.
+        """
         found = self.array(name, *shape)
         if found.dtype.kind not in "fiub":
-            raise CheckpointError(f"{self.path}: {name} holds no numbers")
+            raise CheckpointError(f"{self.path}: {name} does not hold numbers")
         return found.astype(np.float32)
 
     def tensor(self, name: str, *shape: int | None) -> Tensor:
-        """:meth:`numbers` as a tensor."""
+        """Return :meth:`numbers` as a tensor."""
         return torch.from_numpy(self.numbers(name, *shape))
 
     def rows(self, name: str, count: int) -> NDArray[np.int64]:
-        """Row numbers below ``count``, from a scalar or 1-D array."""
+        """Return row numbers below ``count``, from a scalar or 1-D array.
+
+        Raises:
+            CheckpointError: one is out of range.
+        """
         found = np.atleast_1d(self.numbers(name)).astype(np.int64)
         if found.ndim != 1 or found.size == 0 or found.min() < 0 or found.max() >= count:
             raise CheckpointError(f"{self.path}: {name} names rows outside of 0 to {count - 1}")
         return found
 
     def noise(self, name: str, batch: int, channels: int) -> RecordedNoise:
-        """``NAME.noise_init`` and ``NAME.noise_steps``."""
+        """Return ``NAME.noise_init`` and ``NAME.noise_steps``."""
         first = self.numbers(f"{name}.noise_init", batch, channels, None)
         steps = f"{name}.noise_steps"
         if steps not in self._arrays:  # Euler's method draws none
@@ -164,7 +184,7 @@ class ParityArrays:
         return RecordedNoise(first, self.numbers(steps, None, *first.shape))
 
     def longest_latent(self) -> int:
-        """Frames of the longest latent any array starts from; 0 without one."""
+        """Return the frames of the longest latent any array starts from; 0 without one."""
         starts = [n for n in self._arrays if n.endswith((".noise_init", "dit.x", "dit_odd.x"))]
         return max(
             (a.shape[-1] for a in map(self._arrays.__getitem__, starts) if a.ndim), default=0
@@ -172,7 +192,11 @@ class ParityArrays:
 
     @cached_property
     def texts(self) -> dict[str, list[str]]:
-        """``prompts`` and ``tok_extra.prompts``, those of them that there are."""
+        """``prompts`` and ``tok_extra.prompts``, as far as they are there.
+
+        Raises:
+            CheckpointError: they are not lists of strings.
+        """
         stored = read_json(self._prompts_path) if self._prompts_path.is_file() else {}
         if not isinstance(stored, dict):
             raise CheckpointError(f"{self._prompts_path}: not a JSON object; copy it again")
@@ -184,6 +208,6 @@ class ParityArrays:
                 self._read.add(name)
             if found:
                 if not isinstance(found, list) or not all(isinstance(t, str) for t in found):
-                    raise CheckpointError(f"{self._prompts_path}: {name} is not a list of texts")
+                    raise CheckpointError(f"{self._prompts_path}: {name} is not a list of strings")
                 texts[name] = found
         return texts

@@ -45,6 +45,7 @@ class ParityRow:
 
     @property
     def passed(self) -> bool:
+        """Whether the error is within the tolerance; a NaN never is."""
         return self.error <= self.tolerance  # a NaN error is not within any tolerance
 
     @property

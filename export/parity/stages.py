@@ -87,18 +87,22 @@ class ParityStages:
 
     @cached_property
     def conditioner(self) -> Conditioner:
+        """The network of the conditioner."""
         return cast(Conditioner, self.folder.build(CONDITIONER, self.form))
 
     @cached_property
     def dit(self) -> DiffusionTransformer:
+        """The network of the DiT."""
         return cast(DiffusionTransformer, self.folder.build(DIT, self.form))
 
     @cached_property
     def decoder(self) -> OobleckDecoder:
+        """The network of the whole decoder."""
         return cast(OobleckDecoder, self.folder.build(DECODER, self.form))
 
     @cached_property
     def encoder(self) -> OobleckEncoder:
+        """The network of the encoder."""
         return cast(OobleckEncoder, self.folder.build(ENCODER, self.form))
 
     # --- text and conditioning -------------------------------------------------------------------
