@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from importlib import metadata
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder
-from arcmobile.export.checkpoint.messages import shown_value
 from arcmobile.export.checkpoint.tokenizer_check import read_tokenizer_json
 from arcmobile.export.checkpoint.tokenizer_files import (
     sentencepiece_from_tokenizer_json,
     tokenizer_json_from_sentencepiece,
 )
+from arcmobile.export.messages import shown_value
 from arcmobile.export.programs import FramePlan, audio_format, number_inputs
 from arcmobile.runtime.bundle import (
     SCHEMA_VERSION,

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from arcmobile.export.checkpoint.presets import Preset, TextEncoderSize
-from arcmobile.export.model.config import AutoencoderConfig, ModelConfig, T5Config
+from arcmobile.export.model.autoencoder_config import AutoencoderConfig
+from arcmobile.export.model.config import ModelConfig, T5Config
 
 EMBEDDED = Preset(
     name="embedded",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from arcmobile.export.model.config import AutoencoderConfig
+from arcmobile.export.model.autoencoder_config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder.crops import Audio
 from arcmobile.posttrain.autoencoder.filterbanks import tone_multiples
 from arcmobile.posttrain.autoencoder.spectral_code import (

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from arcmobile.cli.main import app
 from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
-from arcmobile.export.model.config import AutoencoderConfig, load_model_config
+from arcmobile.export.model.autoencoder_config import AutoencoderConfig
+from arcmobile.export.model.config import load_model_config
 from arcmobile.posttrain.autoencoder import train as train_autoencoder
 from arcmobile.posttrain.autoencoder.crops import Audio, crop_batch, crop_of
 from arcmobile.posttrain.autoencoder.reconstruction import log_spectral_distance, si_sdr

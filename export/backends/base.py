@@ -21,6 +21,7 @@ from arcmobile.runtime.backends import BackendSpec
 from arcmobile.runtime.errors import ArcMobileError, ExportError
 from arcmobile.runtime.memory import peak_bytes
 
+_PASSED_ON = (ArcMobileError, OSError, MemoryError, KeyboardInterrupt, SystemExit)
 LayerPlan = Mapping[str, Precision]
 Report = Callable[[str], None]
 
@@ -179,9 +180,9 @@ class Backend:
 
         try:
             delegation = self.write(module.eval(), plan, entries, destination, follow)
-        except (ArcMobileError, OSError, MemoryError, KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as error:
+            if isinstance(error, _PASSED_ON):
+                raise
             raise ExportError(
                 f"{step} failed: {first_line(error)}; try another recipe or backend, "
                 "arcmobile --verbose shows where it happened"

@@ -10,63 +10,45 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch.nn import ModuleDict
+from pydantic import Field, model_validator
 
+from arcmobile.export.model.autoencoder_config import AutoencoderConfig, PretransformSection
 from arcmobile.export.model.config_file import read_json_object, refuse_unsupported, validated
-from arcmobile.runtime import bounds, tensors
-
-# Far above every model there is, and far below what would take minutes or gigabytes to refuse.
-_LAYERS: Final = 256
-_STAGES: Final = 16
-_LONGEST_PROMPT: Final = 2048  # tokens; the position bias grows with its square
-_LONGEST_LATENT: Final = 65536  # frames
-
-Width = Annotated[int, Field(ge=1, le=65536)]
-Width0 = Annotated[int, Field(ge=0, le=65536)]
-Layers = Annotated[int, Field(ge=1, le=_LAYERS)]
-Multiples = Annotated[tuple[Width, ...], Field(min_length=1, max_length=_STAGES)]
-Strides = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=_STAGES)
-]
-Channels = Annotated[int, Field(ge=1, le=bounds.CHANNELS)]
-LatentChannels = Annotated[int, Field(ge=1, le=bounds.LATENT_CHANNELS)]
-Number = Annotated[float, Field(ge=-1e9, le=1e9)]
-Epsilon = Annotated[float, Field(gt=0, le=1)]
-# Part of its tensors' names, and a name that a module may have.
-Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
-_TAKEN_IDS: Final = frozenset({*dir(ModuleDict()), tensors.INPUT_IDS, tensors.ATTENTION_MASK})
-
-
-class _Strict(BaseModel):
-    """Arguments upstream passes as keywords: an unknown one is an error there too."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class _Open(BaseModel):
-    """Sections upstream reads with ``.get``: it ignores other keys, and so do we."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
+from arcmobile.export.model.config_types import (
+    LONGEST_LATENT,
+    LONGEST_PROMPT,
+    MOST_LAYERS,
+    TAKEN_IDS,
+    Channels,
+    Epsilon,
+    Id,
+    LatentChannels,
+    Layers,
+    Number,
+    Open,
+    Strict,
+    Width,
+    Width0,
+)
+from arcmobile.runtime import bounds
 
 # --- conditioning -----------------------------------------------------------------------------
 
 
-class T5ConditionerConfig(_Strict):
+class T5ConditionerConfig(Strict):
     """Options of the prompt conditioner (upstream conditioners.py, T5Conditioner)."""
 
     t5_model_name: str = "t5-base"
-    max_length: int = Field(default=128, ge=1, le=_LONGEST_PROMPT)
+    max_length: int = Field(default=128, ge=1, le=LONGEST_PROMPT)
     enable_grad: bool = False  # true: the checkpoint itself holds the text encoder
     project_out: bool = False
     output_dim: Width | None = None
 
 
-class NumberConditionerConfig(_Strict):
+class NumberConditionerConfig(Strict):
     """Options of a number conditioner; numbers are clamped to ``[min_val, max_val]``."""
 
     min_val: Number = 0.0
@@ -80,7 +62,7 @@ class NumberConditionerConfig(_Strict):
         return self
 
 
-class T5ConditionerEntry(_Open):
+class T5ConditionerEntry(Open):
     """The prompt conditioner and its id."""
 
     id: Id
@@ -88,7 +70,7 @@ class T5ConditionerEntry(_Open):
     config: T5ConditionerConfig
 
 
-class NumberConditionerEntry(_Open):
+class NumberConditionerEntry(Open):
     """A number conditioner and its id."""
 
     id: Id
@@ -97,7 +79,7 @@ class NumberConditionerEntry(_Open):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        if self.id in _TAKEN_IDS:
+        if self.id in TAKEN_IDS:
             raise ValueError(f"id {self.id!r} is taken; choose another")
         return self
 
@@ -107,12 +89,12 @@ ConditionerEntry = Annotated[
 ]
 
 
-class ConditioningConfig(_Open):
+class ConditioningConfig(Open):
     """All conditioners; ``cond_dim`` is the width of those that name none."""
 
     configs: tuple[ConditionerEntry, ...] = Field(min_length=1, max_length=64)
     cond_dim: Width
-    default_keys: dict[str, str] = {}
+    default_keys: dict[str, str] = Field(default={})
     pre_encoded_keys: tuple[()] = ()
 
     @property
@@ -143,7 +125,7 @@ class ConditioningConfig(_Open):
 # --- diffusion transformer ----------------------------------------------------------------------
 
 
-class AttentionConfig(_Strict):
+class AttentionConfig(Strict):
     """Options of attention (upstream transformer.py, Attention)."""
 
     qk_norm: Literal["l2", "ln", "dyt", "none"] = "none"
@@ -151,7 +133,7 @@ class AttentionConfig(_Strict):
     feat_scale: Literal[False] = False
 
 
-class FeedForwardConfig(_Strict):
+class FeedForwardConfig(Strict):
     """Options of the feed-forward network (upstream transformer.py, FeedForward)."""
 
     mult: float = Field(default=4, gt=0, le=64)
@@ -161,7 +143,7 @@ class FeedForwardConfig(_Strict):
     conv_kernel_size: int = 3  # read by upstream only with use_conv
 
 
-class NormConfig(_Strict):
+class NormConfig(Strict):
     """Options of layer norm (upstream transformer.py, LayerNorm)."""
 
     bias: bool = False  # `beta` is stored either way
@@ -170,7 +152,7 @@ class NormConfig(_Strict):
     eps: Epsilon = 1e-5
 
 
-class DitConfig(_Strict):
+class DitConfig(Strict):
     """Options of the diffusion transformer (upstream dit.py, DiffusionTransformer)."""
 
     io_channels: LatentChannels = 32
@@ -189,7 +171,7 @@ class DitConfig(_Strict):
     timestep_cond_type: Literal["global", "input_concat"] = "global"
     timestep_embed_dim: Width | None = None
     # continuous transformer
-    final_cross_attn_ix: int = Field(default=-1, ge=-1, le=_LAYERS)
+    final_cross_attn_ix: int = Field(default=-1, ge=-1, le=MOST_LAYERS)
     causal: Literal[False] = False
     rotary_pos_emb: bool = True
     zero_init_branch_outputs: bool = True  # initialisation only
@@ -293,7 +275,7 @@ class DitConfig(_Strict):
         return self
 
 
-class DiffusionConfig(_Open):
+class DiffusionConfig(Open):
     """The DiT, what conditions it, and what it was trained for."""
 
     type: Literal["dit"]
@@ -305,106 +287,10 @@ class DiffusionConfig(_Open):
     config: DitConfig
 
 
-# --- autoencoder ------------------------------------------------------------------------------
+# --- the whole ----------------------------------------------------------------------------------
 
 
-class _OobleckConfig(_Strict):
-    channels: Width = 128
-    latent_dim: Annotated[int, Field(ge=1, le=2 * bounds.LATENT_CHANNELS)] = 32
-    c_mults: Multiples = (1, 2, 4, 8)
-    strides: Strides = (2, 4, 8, 8)
-    use_snake: bool = False
-    antialias_activation: Literal[False] = False
-
-    @model_validator(mode="after")
-    def _depth(self) -> Self:
-        if len(self.strides) < len(self.c_mults):
-            raise ValueError("fewer strides than c_mults")
-        if max(self.c_mults) * self.channels > bounds.LATENT_CHANNELS:
-            raise ValueError(f"channels times c_mults exceed {bounds.LATENT_CHANNELS}")
-        return self
-
-    @property
-    def stages(self) -> tuple[tuple[int, int, int], ...]:
-        """(channels on the audio side, channels on the latent side, stride), audio side first."""
-        widths = [self.channels, *(m * self.channels for m in self.c_mults)]
-        return tuple(zip(widths, widths[1:], self.strides, strict=False))
-
-
-class OobleckEncoderConfig(_OobleckConfig):
-    """Options of the encoder (upstream autoencoders.py, OobleckEncoder)."""
-
-    in_channels: Channels = 2
-
-
-class OobleckDecoderConfig(_OobleckConfig):
-    """Options of the decoder (upstream autoencoders.py, OobleckDecoder)."""
-
-    out_channels: Channels = 2
-    use_nearest_upsample: bool = False
-    final_tanh: bool = True
-
-
-class OobleckEncoderSection(_Open):
-    """The encoder of the autoencoder."""
-
-    type: Literal["oobleck"]
-    config: OobleckEncoderConfig
-
-
-class OobleckDecoderSection(_Open):
-    """The decoder of the autoencoder; ``soft_clip`` puts a tanh after it."""
-
-    type: Literal["oobleck"]
-    config: OobleckDecoderConfig
-    soft_clip: bool = False
-
-
-class BottleneckSection(_Open):
-    """The bottleneck: mean and scale of a posterior."""
-
-    type: Literal["vae"]
-
-
-class AutoencoderConfig(_Open):
-    """The autoencoder; ``downsampling_ratio`` is samples per latent frame."""
-
-    encoder: OobleckEncoderSection
-    decoder: OobleckDecoderSection
-    bottleneck: BottleneckSection
-    latent_dim: LatentChannels
-    downsampling_ratio: int = Field(ge=1, le=bounds.SAMPLES_PER_FRAME)
-    io_channels: Channels
-    pretransform: None = None
-
-    @model_validator(mode="after")
-    def _sizes(self) -> Self:
-        for side, config in (("encoder", self.encoder.config), ("decoder", self.decoder.config)):
-            ratio = math.prod(stride for *_, stride in config.stages)
-            if ratio != self.downsampling_ratio:
-                raise ValueError(
-                    f"{side} strides multiply to {ratio}, not {self.downsampling_ratio}"
-                )
-        if self.encoder.config.latent_dim != 2 * self.latent_dim:
-            raise ValueError("encoder latent_dim must be twice latent_dim (mean and scale)")
-        if self.decoder.config.latent_dim != self.latent_dim:
-            raise ValueError("decoder latent_dim differs from latent_dim")
-        return self
-
-
-class PretransformSection(_Open):
-    """The autoencoder in the model; latents are divided by ``scale``."""
-
-    type: Literal["autoencoder"]
-    config: AutoencoderConfig
-    scale: float = Field(default=1.0, ge=1e-6, le=1e6)
-    # How upstream executes it; here the recipe and the windowed decode decide that.
-    model_half: bool = False
-    iterate_batch: bool = False
-    chunked: bool = False
-
-
-class ModelSection(_Open):
+class ModelSection(Open):
     """The parts of the model."""
 
     pretransform: PretransformSection
@@ -413,7 +299,7 @@ class ModelSection(_Open):
     io_channels: LatentChannels
 
 
-class ModelConfig(_Open):
+class ModelConfig(Open):
     """The whole of ``model_config.json``."""
 
     model_type: Literal["diffusion_cond"]
@@ -444,9 +330,9 @@ class ModelConfig(_Open):
             raise ValueError("io_channels of model, DiT and autoencoder differ")
         if self.max_frames < 1:
             raise ValueError("sample_size is less than one latent frame")
-        if self.max_frames > _LONGEST_LATENT:
+        if self.max_frames > LONGEST_LATENT:
             raise ValueError(
-                f"sample_size is {self.max_frames} latent frames, more than {_LONGEST_LATENT}"
+                f"sample_size is {self.max_frames} latent frames, more than {LONGEST_LATENT}"
             )
         return self
 
@@ -484,7 +370,7 @@ class ModelConfig(_Open):
         return sum(text.config.max_length if name == text.id else 1 for name in ids)
 
 
-class T5Config(_Open):
+class T5Config(Open):
     """Text encoder sizes, from transformers' ``config.json`` and with its defaults."""
 
     model_type: Literal["t5"] = "t5"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arcmobile.export.model.config import (
+from arcmobile.export.model.autoencoder_config import (
     AutoencoderConfig,
     OobleckDecoderConfig,
     OobleckEncoderConfig,

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from arcmobile.export.model.config import AutoencoderConfig
+from arcmobile.export.model.autoencoder_config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder.filterbanks import spaced_tones, tone_multiples
 from arcmobile.posttrain.training.state import read_tensors, write_tensors
 from arcmobile.runtime.errors import CheckpointError

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from arcmobile.export.model.config import AutoencoderConfig
+from arcmobile.export.model.autoencoder_config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder.tensors import PREFIX, expected_shapes
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from arcmobile.export.model.config import AutoencoderConfig
+from arcmobile.export.model.autoencoder_config import AutoencoderConfig
 from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder, Snake
 from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.export.model.weights import ShapeOnlySource, Weights

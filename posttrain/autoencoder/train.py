@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from arcmobile.export.model.config import AutoencoderConfig
+from arcmobile.export.model.autoencoder_config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder.crops import (
     HELD_OUT_SEED,
     Audio,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from arcmobile.export.model.config import AutoencoderConfig
+from arcmobile.export.model.autoencoder_config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder.stereo_from_mono import stereo_config, stereo_tensors
 from arcmobile.posttrain.autoencoder.train import SUMMARY, TENSORS
 from arcmobile.posttrain.training.state import read_tensors

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arcmobile.export.model.config import AutoencoderConfig
+from arcmobile.export.model.autoencoder_config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder.crops import Audio
 from arcmobile.posttrain.autoencoder.spectral_code import SpectralCode
 from arcmobile.posttrain.autoencoder.spectral_losses import (
