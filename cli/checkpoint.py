@@ -16,14 +16,12 @@ from arcmobile.runtime.errors import CheckpointError
 if TYPE_CHECKING:
     from arcmobile.export.checkpoint.folder import CheckpointFolder, CheckpointReport
 
-checkpoint_app = typer.Typer(
-    no_args_is_help=True, help="Make a random checkpoint, or say what one holds."
-)
+checkpoint_app = typer.Typer(no_args_is_help=True, help="Make a random checkpoint, or check one.")
 
 
 @checkpoint_app.callback()
 def _checkpoint() -> None:
-    """Keeps the sub-commands' names whatever their number."""
+    """Keep the sub-commands' names whatever their number."""
 
 
 @checkpoint_app.command()
@@ -74,7 +72,7 @@ def check(
         Path | None, typer.Option(help="T5 folder, where it is not FOLDER/text_encoder.")
     ] = None,
 ) -> None:
-    """Say what a checkpoint holds, and list what is missing, unknown, misshapen or not finite.
+    """Show what a checkpoint holds, and list what is missing, unknown, misshapen or not finite.
 
     The tokenizer files are checked against each other and the text encoder.
 

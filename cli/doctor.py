@@ -1,4 +1,4 @@
-"""`arcmobile doctor`: what this machine can do, what it lacks, and the command that brings it."""
+"""`arcmobile doctor`: what this machine can do, what it lacks, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ _FEATURES = {
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Say what this machine can do, what it lacks, and the command that brings it.
+    """Show what this machine can do, what it lacks, and the command that installs it.
 
     Exit code 1 when no engine loads, so that nothing can run.
     """
@@ -151,7 +151,7 @@ def doctor(
 
 
 def examine() -> Iterator[Finding]:
-    """All findings, in the order of the report; packages are imported in processes of their own."""
+    """Yield all findings in order; packages are imported in processes of their own."""
     yield from _machine()
     with ThreadPoolExecutor(max_workers=2) as pool:
         yield from pool.map(probe_package, _PACKAGES)
@@ -160,7 +160,7 @@ def examine() -> Iterator[Finding]:
 
 
 def probe_package(package: Package) -> Finding:
-    """Whether a package is installed and loads. A crash of its native code harms no one here."""
+    """Tell whether a package is installed and loads; its native code may crash without harm."""
     install = install_command(package.extra)
     try:
         version = metadata.version(package.name)
@@ -186,7 +186,7 @@ def probe_package(package: Package) -> Finding:
 
 
 def probe_tool(tool: Tool) -> Finding:
-    """Whether a program is on the PATH."""
+    """Tell whether a program is on the PATH."""
     if found := shutil.which(tool.name):
         return Finding("tools", tool.name, "ok", f"{tool.gives} ({found})")
     return Finding("tools", tool.name, "missing", tool.gives, _install_line(tool))
@@ -201,7 +201,7 @@ def _install_line(tool: Tool) -> str:
 
 
 def cpu_features(cpuinfo: str) -> list[str]:
-    """The features of :data:`_FEATURES` that a text of `/proc/cpuinfo` lists, in that order."""
+    """Return those of :data:`_FEATURES` that a text of `/proc/cpuinfo` lists, in that order."""
     present: set[str] = set()
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")

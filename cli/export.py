@@ -114,6 +114,7 @@ class StepLog:
         self._current: tuple[str, float] | None = None
 
     def __call__(self, line: str) -> None:
+        """Begin a step; the one before is done."""
         self._finish()
         self._current = (line, time.perf_counter())
         self._status.update(Text(line))  # a str would be read as markup

@@ -15,21 +15,6 @@ from arcmobile.runtime.bundle import Bundle, Entry, Manifest, TensorSpec, Work
 from arcmobile.runtime.request import longest_seconds
 from arcmobile.runtime.tensors import ENCODER
 
-_HELP = """Say what a bundle holds; check its files.
-
-What is in it, at a glance:
-
-    arcmobile inspect out/android
-
-Check every file against its checksum, after a download or a copy:
-
-    arcmobile inspect out/android --verify
-
-One figure for a script:
-
-    arcmobile inspect out/android --json | jq .components.dit.fidelity.snr_db
-"""
-
 
 def inspect_bundle(
     bundle: Annotated[Path, typer.Argument(help="Folder of an exported bundle.")],
@@ -40,6 +25,20 @@ def inspect_bundle(
         bool, typer.Option("--json", help="Print the manifest as JSON, for scripts.")
     ] = False,
 ) -> None:
+    """Show what a bundle holds; check its files.
+
+    What is in it, at a glance:
+
+        arcmobile inspect out/android
+
+    Check every file against its checksum, after a download or a copy:
+
+        arcmobile inspect out/android --verify
+
+    One figure for a script:
+
+        arcmobile inspect out/android --json | jq .components.dit.fidelity.snr_db
+    """
     opened = Bundle.open(bundle, verify=verify)
     if as_json:
         typer.echo(json.dumps(opened.manifest.model_dump(mode="json"), indent=2))
@@ -59,9 +58,6 @@ def inspect_bundle(
         else "Every file has the size and sha256 of the manifest, read now or unchanged since; "
         "--verify reads all of them again."
     )
-
-
-inspect_bundle.__doc__ = _HELP
 
 
 def _overview(bundle: Bundle) -> Table:
@@ -99,7 +95,7 @@ def _overview(bundle: Bundle) -> Table:
 
 
 def _windows(manifest: Manifest) -> str:
-    """How each part of the decoder, and the encoder, goes over a sound: a line for each."""
+    """Return how each part of the decoder, and the encoder, goes over a sound: a line for each."""
     audio = manifest.audio
     chain = [
         (p.component, p.frames_per_latent, p.context_frames) for p in manifest.windowing.decoder
@@ -153,7 +149,7 @@ def _pairs(values: Mapping[str, str | int]) -> str:
 
 
 def _tensors(manifest: Manifest) -> Table:
-    """Inputs and outputs of every entry, and what one call of it computes where that is known."""
+    """List inputs and outputs of every entry, and what one call computes where that is known."""
     entries = [(name, e) for name, c in manifest.components.items() for e in c.entries]
     counted = any(entry.work is not None for _, entry in entries)
     table = Table(title="Tensors, in call order")
@@ -166,7 +162,7 @@ def _tensors(manifest: Manifest) -> Table:
 
 
 def _gmacs(work: Work | None) -> str:
-    """Multiply-accumulates by arithmetic, e.g. ``79.5 int8``."""
+    """Return multiply-accumulates by arithmetic, e.g. ``79.5 int8``."""
     if work is None:
         return "unknown"
     return "\n".join(f"{count / 1e9:.3g} {name}" for name, count in work.macs.items())

@@ -86,7 +86,7 @@ def folder_tokenizer(folder: CheckpointFolder) -> PromptTokenizer:
 
 
 def license_notice(folder: CheckpointFolder) -> str:
-    """The first two lines of the checkpoint's license file, or what is known without one.
+    """Return the first two lines of the checkpoint's license file, or what is known without one.
 
     They hold its title: "Creative Commons Legal Code" alone does not say which license it is.
     """
@@ -166,7 +166,7 @@ def build_manifest(
 
 
 def _now() -> datetime:
-    """The time for the manifest; that of ``SOURCE_DATE_EPOCH``, where a build wants the same bytes.
+    """Return the time for the manifest: that of ``SOURCE_DATE_EPOCH`` where it is set.
 
     Raises:
         InputError: the variable holds no time.

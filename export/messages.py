@@ -11,7 +11,7 @@ _LONGEST_NAME: Final = 120
 
 
 def shown_value(value: object) -> str:
-    """A value as Python writes it, cut where it is long: for ``key is VALUE``."""
+    """Return a value as Python writes it, cut where it is long: for ``key is VALUE``."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits, lists without end
@@ -20,12 +20,12 @@ def shown_value(value: object) -> str:
 
 
 def shown_name(name: str) -> str:
-    """A name from a file as it is, or escaped where it holds control characters."""
+    """Return a name from a file as it is, or escaped where it holds control characters."""
     return _cut(name if name.isprintable() else repr(name)[1:-1], _LONGEST_NAME)
 
 
 def shown_names(names: Sequence[str]) -> str:
-    """The first of some names, and how many more there are."""
+    """Return the first of some names, and how many more there are."""
     listed = ", ".join(shown_name(name) for name in names[:_LISTED])
     return listed if len(names) <= _LISTED else f"{listed} and {len(names) - _LISTED} more"
 

@@ -158,8 +158,8 @@ def component_plan(
 ) -> dict[str, Precision]:
     """Return, by layer name, the precision that the backend will really give it."""
     layers = dict(quantizable_layers(network))
-    asked = plan_layers(network, PARTS[stage_of(component)], recipe)
-    return {name: backend.effective(layers[name], precision) for name, precision in asked.items()}
+    planned = plan_layers(network, PARTS[stage_of(component)], recipe)
+    return {name: backend.effective(layers[name], precision) for name, precision in planned.items()}
 
 
 def describe_precision(
@@ -231,10 +231,10 @@ def export_bundle(request: ExportRequest, report: Report = lambda line: None) ->
 
 
 def _model_id(request: ExportRequest) -> str:
-    """The name for the manifest, which is one line.
+    """Return the name for the manifest, which is one line.
 
     Raises:
-        InputError: the name asked for is not.
+        InputError: the name that the request gives is not.
     """
     name = request.model_id
     if name is None:

@@ -1,4 +1,4 @@
-"""Which programs a model is made of: entry points, example inputs, tensor shapes.
+"""Which programs a model consists of: entry points, example inputs, tensor shapes.
 
 The example inputs are realistic (a real prompt, its conditioning, unit-variance latents), because
 the same inputs measure how far the lowered program is from the network.
@@ -251,7 +251,7 @@ def walk_components(
 
 
 def _conditioner_inputs(config: ModelConfig, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Inputs of the conditioner in call order: ids, mask, one number each (half of its range)."""
+    """Return the conditioner's inputs in call order: ids, mask, then the numbers."""
     inputs = {name: known[name] for name in (INPUT_IDS, ATTENTION_MASK)}
     seconds = config.sample_size / config.sample_rate
     for number in config.conditioning.numbers:

@@ -1,7 +1,7 @@
 """Counts what a program computes and moves, while the float32 network runs on example inputs.
 
 The counts go into the manifest (:class:`arcmobile.runtime.bundle.Work`); with them a roofline can
-be drawn for a device nobody has at hand.
+be drawn for a device that is not at hand.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class WorkCounter(TorchDispatchMode):
 
 
 def _is_convolution(operator: Any, args: tuple[Any, ...]) -> bool:
-    """Whether it is one with kernels of its own: those with a single tap are linear layers."""
+    """Tell whether it is one with kernels of its own: those with a single tap are linear layers."""
     if operator is not _CONVOLUTION:
         return False
     (_, weight, _, stride, _, _, transposed, *_) = args

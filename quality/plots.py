@@ -1,4 +1,4 @@
-"""Plots of the quantization report, drawn without a display."""
+"""Plots of the quantization report, made without a display."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _drawn(value: float | None) -> float:
 
 
 def plot_recipes(recipes: Mapping[str, RecipeMeasure], path: Path) -> None:
-    """Size by component, and SNR by component, for each recipe."""
+    """Plot size by component, and SNR by component, for each recipe."""
     figure, (size, ratio) = _figure(10, 3.6, 2)
     names = list(recipes)
     bottom = [0.0] * len(names)
@@ -58,7 +58,7 @@ def plot_recipes(recipes: Mapping[str, RecipeMeasure], path: Path) -> None:
 
 
 def plot_trajectories(recipes: Mapping[str, RecipeMeasure], path: Path) -> None:
-    """SNR along the sampler: one step on float32 states, and free-running."""
+    """Plot SNR along the sampler: one step on float32 states, and free-running."""
     figure, (single, free) = _figure(10, 3.6, 2)
     for color, (name, measured) in zip(_COLORS * 2, recipes.items(), strict=False):
         for axis, values in (
@@ -77,7 +77,7 @@ def plot_trajectories(recipes: Mapping[str, RecipeMeasure], path: Path) -> None:
 
 
 def plot_sensitivity(ranking: Sequence[LayerSensitivity], path: Path) -> None:
-    """The layers with the largest share of each component's noise."""
+    """Plot the layers with the largest share of each component's noise."""
     figure, axes = _figure(13, 3.8, len(MEASURED))
     for axis, color, component in zip(axes, _COLORS, MEASURED, strict=False):
         rows = [row for row in ranking if row.component == component][:_LAYERS][::-1]

@@ -51,7 +51,7 @@ def quantize_per_channel(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def _quantize_rows(x: Tensor) -> Tensor:
-    """``x`` after int8 quantization with one range per vector of the last axis."""
+    """Return ``x`` after int8 quantization with one range per vector of the last axis."""
     ops = torch.ops.quantized_decomposed
     scale, zero = ops.choose_qparams_per_token_asymmetric(x, torch.int8)
     codes = ops.quantize_per_token(x, scale, zero, _ACT_MIN, _ACT_MAX, torch.int8)
@@ -62,7 +62,7 @@ def _quantize_rows(x: Tensor) -> Tensor:
 
 
 def _quantize_whole(x: Tensor) -> Tensor:
-    """``x`` after int8 quantization with one range for the tensor."""
+    """Return ``x`` after int8 quantization with one range for the tensor."""
     ops = torch.ops.quantized_decomposed
     scale, zero = ops.choose_qparams.tensor(x, _ACT_MIN, _ACT_MAX, _SMALLEST_RANGE, torch.int8)
     codes = ops.quantize_per_tensor.tensor(x, scale, zero, _ACT_MIN, _ACT_MAX, torch.int8)
@@ -227,7 +227,7 @@ class ConvGeometry:
         )
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """``x`` (1, C_in, [1,] T) -> (1, C_out, [1,] T_out)."""
+        """Convolve ``x`` (1, C_in, [1,] T) -> (1, C_out, [1,] T_out)."""
         flat = len(self.kernel) == 1
         if self.transposed:
             transposed = F.conv_transpose1d if flat else F.conv_transpose2d
@@ -383,7 +383,7 @@ class Int8WeightTaps(nn.Module):
 
 
 def _fit(rows: Tensor, start: int, length: int) -> Tensor:
-    """``rows`` (1, T, C) from ``start``, cut or filled up with zeros to ``length``.
+    """Return ``rows`` (1, T, C) from ``start``, cut or filled up with zeros to ``length``.
 
     Spelled so that nothing is emitted where nothing is to be done: a slice or padding without
     effect becomes a copy that no delegate takes.

@@ -95,7 +95,7 @@ def expected_bytes(module: nn.Module, plan: Mapping[str, Precision]) -> int:
 
 
 def least_bytes(module: nn.Module, plan: Mapping[str, Precision]) -> int:
-    """The weights of :func:`expected_bytes` with equal ones counted once, as runtimes store them.
+    """Return :func:`expected_bytes` with equal weights counted once, as runtimes store them.
 
     Each position of a kernel counts by itself, because a convolution may be stored as one constant
     or as one for each. Weights are compared by their first codes. Needs the weights.
@@ -116,7 +116,7 @@ def least_bytes(module: nn.Module, plan: Mapping[str, Precision]) -> int:
 
 
 def _stored(outputs: Tensor, precision: Precision) -> Tensor:
-    """Weights of some outputs, ``(outputs, inputs, positions)``, as a program stores them."""
+    """Return weights ``(outputs, inputs, positions)`` as a program stores them."""
     if precision is Precision.FP32:
         return outputs
     if precision is Precision.FP16:

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from arcmobile.cli.main import main
 from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
-from arcmobile.export.parity.report import FORMS, ParityRow, ParityRun
+from arcmobile.export.model.forms import FORMS
+from arcmobile.export.parity.report import ParityRow, ParityRun
 
 DATA = Path(__file__).parent / "data"
 TINY, VARIANT = DATA / "parity_tiny", DATA / "parity_variant"

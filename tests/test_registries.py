@@ -28,7 +28,7 @@ from arcmobile.export.backends.base import (
     LoweringEntry,
     Report,
 )
-from arcmobile.export.model.primitives import REFERENCE
+from arcmobile.export.model.forms import REFERENCE
 from arcmobile.quant.layers import quantize_layers
 from arcmobile.quant.precision import Precision
 from arcmobile.quant.recipes import RECIPES, Part, Recipe

@@ -45,7 +45,7 @@ def get_backend(name: str) -> Backend:
 
 
 def _left_out(package: str) -> bool:
-    """Whether `arcmobile[export]` leaves a package out on this platform."""
+    """Tell whether `arcmobile[export]` leaves a package out on this platform."""
     from packaging.requirements import Requirement
 
     distribution = package.replace("_", "-")

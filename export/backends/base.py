@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from arcmobile.export.messages import first_line
-from arcmobile.export.model.primitives import NetworkForm
+from arcmobile.export.model.forms import NetworkForm
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime.backends import BackendSpec
 from arcmobile.runtime.errors import ArcMobileError, ExportError
@@ -124,7 +124,7 @@ class WriteProgram(Protocol):
         """
 
 
-def as_asked(layer: nn.Module, precision: Precision) -> Precision:
+def as_planned(layer: nn.Module, precision: Precision) -> Precision:
     """Return ``precision``: the backend stores and computes every layer at every precision."""
     return precision
 
@@ -147,7 +147,7 @@ class Backend:
     spec: BackendSpec
     form: NetworkForm
     write: WriteProgram
-    effective: Callable[[nn.Module, Precision], Precision] = as_asked
+    effective: Callable[[nn.Module, Precision], Precision] = as_planned
     cross_check: Callable[[Sequence[ComputedEntry]], None] | None = None
 
     @torch.no_grad()

@@ -35,7 +35,7 @@ from arcmobile.export.backends.xnnpack import (
     mark_half_weights,
     partitioner,
 )
-from arcmobile.export.model.primitives import XNNPACK
+from arcmobile.export.model.forms import XNNPACK
 from arcmobile.quant.layers import quantize_layers
 from arcmobile.runtime.backends import EXECUTORCH
 from arcmobile.runtime.errors import ExportError

@@ -44,7 +44,7 @@ from arcmobile.export.backends.base import (
     Report,
 )
 from arcmobile.export.backends.program_file import partial_file
-from arcmobile.export.model.primitives import LITERT
+from arcmobile.export.model.forms import LITERT
 from arcmobile.quant.plan import quantizable_layers
 from arcmobile.quant.precision import Precision
 from arcmobile.runtime import backends as declared
@@ -159,8 +159,8 @@ def _select_operators(
             precision = Precision.FP32 if layer is None else layer.precision
             if scopes.setdefault((kind, scope), precision) is not precision:
                 raise ExportError(
-                    f"layer {layer.name if layer else scope}: cannot be told from another layer "
-                    "of other precision; give both the same"
+                    f"layer {layer.name if layer else scope}: cannot be distinguished from a "
+                    "layer of another precision; give both the same"
                 )
             if layer is not None:
                 missing.discard(layer.name)

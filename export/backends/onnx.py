@@ -15,7 +15,7 @@ Weights are stored as planned, and widened by operators that ONNX Runtime folds 
 
 Why not ``onnxruntime.quantization.quantize_dynamic``: its one activation range per tensor is set by
 the largest token and the other tokens drown in rounding; besides, its weights share one scale
-unless told otherwise. On four DiT layers of full width (random weights, whose tokens are all much
+unless set otherwise. On four DiT layers of full width (random weights, whose tokens are all much
 alike) that gives 24.1 dB, with a scale per channel 24.9 dB, and rows as here 28.7 dB.
 
 Why not ``MatMulNBits`` with int8 activations throughout: its ranges cover 32 values, which is more
@@ -52,7 +52,7 @@ from arcmobile.export.backends.base import (
     Report,
 )
 from arcmobile.export.backends.program_file import partial_file
-from arcmobile.export.model.primitives import ONNX
+from arcmobile.export.model.forms import ONNX
 from arcmobile.quant.layers import ConvGeometry, quantize_layers, quantize_per_channel
 from arcmobile.quant.plan import output_axis, quantizable_layers
 from arcmobile.quant.precision import Precision
@@ -261,7 +261,7 @@ def _frames_axes(entries: Sequence[LoweringEntry]) -> dict[str, dict[int, torch.
             ratio = sizes[0] // (counts[0] or 1)
             if any(size != ratio * (count or 0) for size, count in zip(sizes, counts, strict=True)):
                 raise ExportError(
-                    f"input {name}: axis {axis} is {sizes} for {counts} frames, which is no "
+                    f"input {name}: axis {axis} is {sizes} for {counts} frames, which is not a "
                     "multiple; export one frame count per program"
                 )
             axes[name][axis] = frames if ratio == 1 else ratio * frames

@@ -76,7 +76,7 @@ _WEIGHT, _BIAS = 1, 2
 
 @torch.library.custom_op("arcmobile::widen", mutates_args=())
 def widen(weight: Tensor) -> Tensor:
-    """A float16 weight as float32: a cast that passes over the graph leave alone."""
+    """Return a float16 weight as float32: a cast that passes over the graph leave alone."""
     return weight.to(torch.float32)
 
 
@@ -170,7 +170,7 @@ class _Convolution(_FloatActivations, ConvolutionConfig):
 
 
 def partitioner() -> XnnpackPartitioner:
-    """ExecuTorch's XNNPACK partitioner, extended."""
+    """Return ExecuTorch's XNNPACK partitioner, extended."""
     extended = {LinearConfig: _Linear, ConvolutionConfig: _Convolution}
     return XnnpackPartitioner(configs=[extended.get(c, c) for c in ALL_PARTITIONER_CONFIGS])
 

@@ -29,8 +29,8 @@ from arcmobile.export.model.config import (
     load_t5_config,
 )
 from arcmobile.export.model.dit import DiffusionTransformer
+from arcmobile.export.model.forms import REFERENCE, NetworkForm
 from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder, decoder_parts
-from arcmobile.export.model.primitives import REFERENCE, NetworkForm
 from arcmobile.export.model.weights import (
     FLOAT_TYPES,
     Ledger,
@@ -74,7 +74,7 @@ class CheckpointReport:
     Attributes:
         parameters: number of stored values by part.
         missing: tensors the config asks for that are in neither file.
-        unexpected: tensors no network asked for.
+        unexpected: tensors that no network takes.
         wrong_shape: ``name: found instead of expected`` lines.
         wrong_type: ``name: type`` lines of tensors that are not stored as floats.
         non_finite: tensors with NaN or infinite values.
@@ -103,7 +103,7 @@ class CheckpointReport:
         return [kind, *phrases] if (kind := self.origin()) else phrases
 
     def origin(self) -> str | None:
-        """Where tensors that do not belong here come from, if their names say so."""
+        """Return where tensors that do not belong here come from, if their names say so."""
         return what_tensors_are(self.unexpected)
 
 
@@ -170,7 +170,7 @@ class CheckpointFolder:
         return {self.model_file: set(), self.text_file: set()}
 
     def tokenizer_files(self) -> list[Path]:
-        """The tokenizer files the text encoder folder has."""
+        """Return the tokenizer files the text encoder folder has."""
         paths = (self.text_encoder / name for name in TOKENIZER_FILES)
         return [path for path in paths if path.is_file()]
 
@@ -213,7 +213,7 @@ class CheckpointFolder:
         return network.eval().requires_grad_(False)
 
     def build_empty(self, component: str, form: NetworkForm = REFERENCE) -> nn.Module:
-        """The same network with ``meta`` tensors: for shapes, without reading weights."""
+        """Return the same network with ``meta`` tensors: for shapes, without reading weights."""
         nothing = Weights(ShapeOnlySource())
         network = construct_network(
             component, self.config, self.text_config, nothing, nothing, form
@@ -311,7 +311,7 @@ def _rename_embedding(
 
 
 def _untied_embeddings(source: TensorSource, prefix: str) -> Iterator[str]:
-    """T5's token embedding is stored under either name, or the same under both."""
+    """Yield a line where T5's token embedding is stored under both names and differs."""
     usual, other = (prefix + name for name in _T5_EMBEDDINGS)
     shapes = source.shape(usual), source.shape(other)
     if None not in shapes and not (

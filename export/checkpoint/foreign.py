@@ -1,4 +1,4 @@
-"""What a folder or a file is that is no checkpoint of this family, so that errors can say so."""
+"""What folders and files are that are not checkpoints of this family, for error messages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TRAINING_PREFIXES: Final = ("diffusion.", "diffusion_ema.", "module.", "autoenco
 
 
 def what_file_is(path: Path) -> str | None:
-    """The kind of a file that is known not to hold plain weights, and the way out."""
+    """Return the kind of a file that is known not to hold plain weights, and the way out."""
     with path.open("rb") as file:
         head = file.read(64)
     for magic, kind in _MAGIC:
@@ -67,7 +67,7 @@ def what_file_is(path: Path) -> str | None:
 
 
 def what_folder_is(folder: Path) -> str | None:
-    """The kind of a folder without ``model_config.json``, and the way out."""
+    """Return the kind of a folder without ``model_config.json``, and the way out."""
     for pattern, kind in _FOLDERS:
         if any(folder.glob(pattern)):
             return kind
@@ -75,7 +75,7 @@ def what_folder_is(folder: Path) -> str | None:
 
 
 def what_config_is(raw: Mapping[str, Any]) -> str | None:
-    """The model that a ``model_config.json`` belongs to, if it is known and not supported."""
+    """Return the model of a ``model_config.json``, if it is known and not supported."""
     conditioners = _at(raw, "model", "conditioning", "configs")
     if not isinstance(conditioners, list):
         conditioners = []
@@ -96,7 +96,7 @@ def what_config_is(raw: Mapping[str, Any]) -> str | None:
 
 
 def what_tensors_are(names: Iterable[str]) -> str | None:
-    """What the names of unexpected tensors say about where they come from."""
+    """Return what the names of unexpected tensors say about where they come from."""
     names = list(names)
     for parts, kind in _TENSORS:
         if any(part in name for name in names for part in parts):

@@ -2,8 +2,8 @@
 
 Only the files an export needs are downloaded. They grow in a hidden neighbour of the target folder,
 which stays after a failure so that the next try goes on where this one stopped; the target appears
-when it is complete. What both repositories hold is asked before the first byte is downloaded, and
-configs come before weights, so that a wrong name costs seconds.
+when it is complete. The contents of both repositories are listed before the first byte is
+downloaded, and configs come before weights, so that a wrong name costs seconds.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def fetch_checkpoint(
         on_bytes: called with the bytes that have just arrived.
 
     Raises:
-        InputError: a name that is no repository, or one without the files.
+        InputError: a name that is not a repository's, or a repository without the files.
         CheckpointError: no access, no network, files that are not what they should be, or a
             connection that broke: the next run goes on.
         OutputError: `out` exists, cannot be written, its disk is full, or another process fetches.

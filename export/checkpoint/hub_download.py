@@ -63,12 +63,12 @@ class RemoteFile:
     size: int
 
     def same_content(self, record: object) -> bool:
-        """Whether a record of an earlier run is about the same bytes of the same repository."""
+        """Tell whether an earlier record is about the same bytes of the same repository."""
         facts = {"repo": self.repo, "etag": self.etag, "size": self.size}
         return isinstance(record, dict) and facts == {name: record.get(name) for name in facts}
 
     def fits(self, path: Path) -> bool:
-        """Whether the file at ``path`` has the announced length and digest."""
+        """Tell whether the file at ``path`` has the announced length and digest."""
         if not path.is_file() or path.stat().st_size != self.size:
             return False
         if not set(self.etag) <= set("0123456789abcdef"):
@@ -89,8 +89,8 @@ def find_repository(repo: str) -> Repository:
     """Ask the hub for the newest commit of a repository and its files.
 
     Raises:
-        InputError: there is no such repository, or the name is none.
-        CheckpointError: no access, no connection, or an answer that is no listing.
+        InputError: there is no such repository, or the name is not one.
+        CheckpointError: no access, no connection, or an answer that is not a listing.
     """
     from huggingface_hub import constants
     from huggingface_hub.utils._validators import validate_repo_id
@@ -104,7 +104,7 @@ def find_repository(repo: str) -> Repository:
         files = tuple(sibling["rfilename"] for sibling in about["siblings"])
     except (ValueError, RecursionError, KeyError, TypeError):
         raise CheckpointError(
-            f"{repo}: the hub's answer is no listing of a repository "
+            f"{repo}: the hub's answer is not the listing of a repository "
             "(a login page of the network?); check the connection and HF_ENDPOINT"
         ) from None
     if not (isinstance(revision, str) and all(isinstance(name, str) for name in files)):
@@ -150,7 +150,7 @@ class DownloadRecords:
         self._records: dict[str, Any] = found if isinstance(found, dict) else {}
 
     def knows(self, place: str, file: RemoteFile) -> bool:
-        """Whether what lies at ``place`` in the folder are bytes of ``file``."""
+        """Tell whether what lies at ``place`` in the folder are bytes of ``file``."""
         return file.same_content(self._records.get(place))
 
     def note(self, place: str, file: RemoteFile) -> None:
@@ -159,7 +159,7 @@ class DownloadRecords:
         self._write()
 
     def repositories(self) -> set[str]:
-        """Repositories that the folder holds files of."""
+        """Return the repositories that the folder holds files of."""
         records = (record for record in self._records.values() if isinstance(record, dict))
         return {str(record.get("repo")) for record in records}
 
@@ -267,7 +267,7 @@ def _receive(file: RemoteFile, partial: Path, on_bytes: Callable[[int], None]) -
 
 
 def _continues(response: httpx2.Response, have: int, size: int) -> bool:
-    """Whether an answer holds the bytes from ``have`` on of a file of ``size`` bytes."""
+    """Tell whether an answer holds the bytes from ``have`` on of a file of ``size`` bytes."""
     span = f"bytes {have}-{size - 1}/{size}"
     partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
     return partial and response.headers.get("Content-Range") == span

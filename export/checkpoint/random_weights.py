@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from arcmobile.export.checkpoint.folder import expected_tensors
 from arcmobile.export.model.config import ModelConfig, T5Config
-from arcmobile.export.model.primitives import REFERENCE
+from arcmobile.export.model.forms import REFERENCE
 from arcmobile.export.model.t5 import T5Encoder
 from arcmobile.export.model.weights import ShapeOnlySource, Weights
 
@@ -252,7 +252,7 @@ def _transposed(shapes: Shapes, name: str, target: float, square: float) -> Iter
 
 
 def _weight_norm(shapes: Shapes, name: str, std: float) -> Iterator[TensorPlan]:
-    """`weight_v`, and `weight_g` (along axis 0) about as long as its rows: g·v/|v| has size std."""
+    """Plan `weight_v`, and `weight_g` about as long as its rows: g·v/|v| has size std."""
     gains, values = f"{name}.weight_g", f"{name}.weight_v"
     shape = shapes[values]
     length = std * math.sqrt(shape[1] * shape[2])

@@ -113,7 +113,7 @@ def _library_errors(path: Path, what: str) -> Iterator[None]:
 
 
 def _misfits(path: Path, size: int, ids: list[list[int]], config: T5Config) -> Iterator[str]:
-    """Faults of one file against the text encoder's config."""
+    """Yield the faults of one file against the text encoder's config."""
     if size > config.vocab_size:
         yield (
             f"{path.name} has {size} ids, the embedding {config.vocab_size} rows; "
@@ -134,7 +134,7 @@ def _tokens(tokenizer: PromptTokenizer, prompt: str) -> list[int]:
 
 
 def _differences(given: _Sound, spiece: _Sound) -> Iterator[str]:
-    """The first point in which ``tokenizer.json`` and ``spiece.model`` differ."""
+    """Return the first point in which ``tokenizer.json`` and ``spiece.model`` differ."""
     names, way_out = f"{given.path.name} and {spiece.path.name}", "give both from one text encoder"
     # Sentinels stand behind the pieces, in either file or in both.
     count = len(read_sentencepiece(spiece.path).pieces)

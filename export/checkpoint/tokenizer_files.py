@@ -47,7 +47,7 @@ _TrainerSpec: Final[Any] = vars(sentencepiece_model_pb2)["TrainerSpec"]
 def write_tokenizer(
     folder: Path, lines: Iterable[str], *, max_pieces: int, normalization: str = "nmt_nfkc"
 ) -> int:
-    """Trains a SentencePiece model on ``lines`` and writes the tokenizer of a T5 encoder's folder.
+    """Train a SentencePiece model on ``lines`` and write the tokenizer of a T5 encoder's folder.
 
     Args:
         folder: gets ``spiece.model``, ``tokenizer.json`` and ``tokenizer_config.json``.
@@ -136,7 +136,7 @@ def tokenizer_json_from_sentencepiece(
 
 
 def sentencepiece_from_tokenizer_json(text: str) -> bytes | None:
-    """The ``spiece.model`` equal to a ``tokenizer.json`` of a T5 encoder.
+    """Return the ``spiece.model`` equal to a ``tokenizer.json`` of a T5 encoder.
 
     Ids stay as they are: special tokens become control pieces, which text never matches. Returns
     ``None`` for a tokenizer that SentencePiece cannot express: not unigram, another normalizer.
@@ -173,7 +173,7 @@ def sentencepiece_from_tokenizer_json(text: str) -> bytes | None:
 
 
 def read_sentencepiece(spiece: bytes | str | os.PathLike[str], name: str = "") -> Any:
-    """The parsed ``spiece.model`` of a T5 encoder: a protobuf ``ModelProto``.
+    """Return the parsed ``spiece.model`` of a T5 encoder: a protobuf ``ModelProto``.
 
     Args:
         spiece: its bytes or its path.

@@ -38,7 +38,7 @@ _LARGEST_HEADER: Final = 16 << 20
 _LARGEST_PICKLE: Final = 16 << 20
 _MOST_ENTRIES: Final = 100_000
 # What a pickle of plain weights calls: PyTorch's own list is longer, with sparse, quantized and
-# nested tensors, and with bytearray, which allocates whatever size it is told.
+# nested tensors, and with bytearray, which allocates whatever size the file says.
 _CALLED: Final = frozenset(
     {
         "collections OrderedDict",

@@ -47,8 +47,8 @@ from arcmobile.export.gpu.model import GpuModel
 from arcmobile.export.manifest import SCHEDULE
 from arcmobile.export.model.conditioning import Conditioner
 from arcmobile.export.model.dit import DiffusionTransformer
+from arcmobile.export.model.forms import NetworkForm
 from arcmobile.export.model.oobleck import OobleckDecoder
-from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.runtime.schedule import pingpong_schedule
 from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
 
@@ -70,7 +70,7 @@ _GRAPHS = 64  # shapes and modes of a compiled block; the default is 8
 
 
 def compile_blocks(dit: DiffusionTransformer, *, dynamic: bool | None = None) -> None:
-    """Compiles a DiT block by block: all blocks share one graph for each shape of input.
+    """Compile a DiT block by block: all blocks share one graph for each shape of input.
 
     The whole network at once would take as many times longer to compile as it has blocks.
     """
@@ -146,22 +146,22 @@ class GpuNetworks:
         return vector.to(self.dtype), keys, values.to(self.dtype)
 
     def sample(
-        self, noise: Tensor, times: Tensor, levels: Sequence[float], *told: Tensor
+        self, noise: Tensor, times: Tensor, levels: Sequence[float], *conditioning: Tensor
     ) -> Tensor:
-        """Latents by ping-pong sampling, as :func:`arcmobile.runtime.sampler.pingpong`.
+        """Sample latents by ping-pong, as :func:`arcmobile.runtime.sampler.pingpong`.
 
         Args:
             noise: (steps, B, channels, frames) float32, what is started from, then fresh noise.
             times: (steps, B) float32, ``levels`` but the last for every prompt.
             levels: times of the schedule, steps + 1.
-            told: of :meth:`condition`.
+            conditioning: of :meth:`condition`.
 
         Returns:
             (B, channels, frames) float32.
         """
         x = noise[0]
         for index, (now, following) in enumerate(pairwise(levels)):
-            velocity = self.dit(x.to(self.dtype), times[index], *told)
+            velocity = self.dit(x.to(self.dtype), times[index], *conditioning)
             clean = x - now * velocity.float()
             if following == 0:
                 return clean
@@ -169,13 +169,13 @@ class GpuNetworks:
         return x
 
     def decode(self, latent: Tensor) -> Tensor:
-        """(B, channels, frames) float32 -> audio (B, channels, samples) float32."""
+        """Decode (B, channels, frames) float32 -> audio (B, channels, samples) float32."""
         audio: Tensor = self.decoder(latent.to(self.dtype))
         return audio.float().contiguous()
 
 
 def built_decoder(model: GpuModel, dtype: torch.dtype, form: str) -> OobleckDecoder:
-    """The whole decoder in one of :data:`DECODER_FORMS`, in its memory layout."""
+    """Return the whole decoder in one of :data:`DECODER_FORMS`, in its memory layout."""
     network = model.build(DECODER, DECODER_FORMS[form])
     assert isinstance(network, OobleckDecoder)
     network.to(dtype)
@@ -239,7 +239,7 @@ class GpuGeneration:
 
     Attributes:
         graphs: whether it runs as graphs.
-        fallback: why it does not although that was asked for.
+        fallback: why it does not although it should.
         latent, audio: of the last generation, overwritten by the next.
     """
 
@@ -272,7 +272,7 @@ class GpuGeneration:
                 self.fallback = f"no CUDA graph: {str(error).splitlines()[0]}"
 
     def draw_noise(self, seed: int) -> None:
-        """Fills the noise on the device; the first prompt's does not depend on the batch."""
+        """Fill the noise on the device; the first prompt's does not depend on the batch."""
         random = torch.Generator(self.noise.device)
         for place in range(self.batch):
             random.manual_seed(seed + place)
@@ -280,7 +280,7 @@ class GpuGeneration:
             self.noise[:, place] = torch.randn(shape, generator=random, device=self.noise.device)
 
     def run(self, prompts: Sequence[str], seconds: float) -> Timing:
-        """Generates from ``self.noise``; ``audio`` holds (batch, channels, samples) then."""
+        """Generate from ``self.noise``; ``audio`` holds (batch, channels, samples) then."""
         device = self.networks.device
         marks = _Marks(device)
         begin = time.perf_counter()
@@ -317,7 +317,7 @@ class GpuGeneration:
 
     @torch.no_grad()
     def _captured(self) -> Callable[[Callable[[str], None]], None]:
-        """The three stages as graphs; results of one are what the next was captured on."""
+        """Capture the three stages as graphs; results of one are what the next was captured on."""
         stream = torch.cuda.Stream(self.networks.device)
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -362,7 +362,7 @@ class _Marks:
             self._marks.append((name, time.perf_counter()))
 
     def between(self) -> dict[str, float]:
-        """Seconds up to each mark from the one before; the device has to be done."""
+        """Return the seconds up to each mark from the one before; the device has to be done."""
         milli = 1e-3
         return {
             name: before.elapsed_time(now) * milli if self._cuda else now - before
@@ -372,7 +372,7 @@ class _Marks:
 
 @contextmanager
 def product_precision(device: torch.device, *, tf32: bool) -> Iterator[None]:
-    """Whether float32 products and convolutions on a GPU may round their inputs to TF32."""
+    """Tell whether float32 products and convolutions on a GPU may round their inputs to TF32."""
     if device.type != "cuda":
         yield
         return

@@ -1,6 +1,6 @@
 """A model on a device without its files in the way: of a checkpoint, or random of a preset's size.
 
-A random one of the full size is drawn on the device in a second; writing, hashing and reading its
+Random weights of the full size are made on the device in a second; writing, hashing and reading its
 checkpoint of 2.1 GB would take a large part of the minutes that a lent GPU may be there for.
 """
 
@@ -23,7 +23,7 @@ from arcmobile.export.checkpoint.random_weights import TensorPlan
 from arcmobile.export.checkpoint.tokenizer_files import write_tokenizer
 from arcmobile.export.manifest import folder_tokenizer
 from arcmobile.export.model.config import ModelConfig, T5Config
-from arcmobile.export.model.primitives import NetworkForm
+from arcmobile.export.model.forms import NetworkForm
 from arcmobile.export.model.weights import Weights
 from arcmobile.runtime.errors import EngineError
 from arcmobile.runtime.tokenizer import PromptTokenizer
@@ -92,8 +92,8 @@ def checkpoint_model(path: Path, device: torch.device) -> GpuModel:
     return GpuModel(name, folder.digest(), folder.config, folder_tokenizer(folder), device, build)
 
 
-class _DrawnTensors:
-    """A tensor source of random values, drawn on a device when they are asked for."""
+class _RandomTensors:
+    """A tensor source of random values, made on a device when they are read."""
 
     def __init__(self, plans: Iterable[TensorPlan], seed: int, device: torch.device):
         self._plans = {plan.name: plan for plan in plans}
@@ -114,8 +114,8 @@ class _DrawnTensors:
             return torch.tensor(plan.values, device=self._device).view(plan.shape)
         digest = hashlib.sha256(f"{self._seed} {name}".encode()).digest()
         random = torch.Generator(self._device).manual_seed(int.from_bytes(digest[:4], "little"))
-        drawn = torch.randn(plan.shape, generator=random, device=self._device)
-        return drawn.mul_(plan.std).add_(plan.mean)
+        values = torch.randn(plan.shape, generator=random, device=self._device)
+        return values.mul_(plan.std).add_(plan.mean)
 
 
 def random_model(preset: str, seed: int, device: torch.device) -> GpuModel:
@@ -143,8 +143,8 @@ def random_model(preset: str, seed: int, device: torch.device) -> GpuModel:
         eos_id=text_config.eos_token_id,
     )
     plans, text_plans = chosen.tensors(pieces)
-    source = _DrawnTensors(plans, seed, device)
-    text_source = _DrawnTensors(text_plans, seed, device)
+    source = _RandomTensors(plans, seed, device)
+    text_source = _RandomTensors(text_plans, seed, device)
 
     def build(component: str, form: NetworkForm) -> nn.Module:
         with device:  # tables that a network derives from its weights are made there, too

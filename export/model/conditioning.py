@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from arcmobile.export.model.config import DitConfig, ModelConfig, NumberConditionerConfig, T5Config
 from arcmobile.export.model.dit import head_norm
-from arcmobile.export.model.primitives import NetworkForm, silu
+from arcmobile.export.model.forms import NetworkForm
+from arcmobile.export.model.primitives import silu
 from arcmobile.export.model.t5 import T5Encoder
 from arcmobile.export.model.weights import Weights, linear, parameter, take_linear
 
@@ -23,7 +24,7 @@ _NUMBER_FEATURES = 256
 
 
 def _joined(parts: list[Tensor], dim: int) -> Tensor:
-    """``torch.cat``, but a single part as it is: XNNPACK refuses a concatenation of one."""
+    """Return ``torch.cat``, but a single part as it is: XNNPACK refuses a concatenation of one."""
     return torch.cat(parts, dim) if len(parts) > 1 else parts[0]
 
 
@@ -63,7 +64,7 @@ class CrossProjection(nn.Module):
         self.k_norm = head_norm(config, weights.scope("k_norm"), form)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys (B*heads, head_dim, S) and values (B*heads, S, head_dim) of tokens (B, S, width)."""
+        """(B, S, width) -> keys (B*heads, head_dim, S) and values (B*heads, S, head_dim)."""
         batch, count, _ = tokens.shape
 
         def split(y: Tensor) -> Tensor:
@@ -182,12 +183,12 @@ class Conditioner(nn.Module):
         return rows * attention_mask.view(batch, tokens, 1)
 
     def cross_tokens(self, embedded: dict[str, Tensor]) -> Tensor:
-        """``(B, cond_tokens, cond_dim)``: the rows in the order of ``cross_attention_cond_ids``."""
+        """Return ``(B, cond_tokens, cond_dim)`` in the order of ``cross_attention_cond_ids``."""
         parts = [embedded[name] for name in self.cross_ids]
         return _joined(parts, 1)
 
     def cross_context(self, tokens: Tensor) -> Tensor:
-        """The cross tokens at the transformer's width: ``(B, cond_tokens, context_dim)``."""
+        """Return the cross tokens at the transformer's width: ``(B, cond_tokens, context_dim)``."""
         return self.to_cross(silu(self.to_cross_hidden(tokens)))
 
     def project_cross(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,7 +198,7 @@ class Conditioner(nn.Module):
         return _joined([k for k, _ in pairs], 0), _joined([v for _, v in pairs], 0)
 
     def global_vector(self, embedded: dict[str, Tensor]) -> Tensor | None:
-        """``(B, global_cond_dim)``, or None if the model has no global conditioning."""
+        """Return ``(B, global_cond_dim)``, or None if the model has no global conditioning."""
         if not self.global_ids:
             return None
         parts = [embedded[name] for name in self.global_ids]
@@ -205,7 +206,7 @@ class Conditioner(nn.Module):
         return joined.view(joined.shape[0], -1)
 
     def project_global(self, vector: Tensor | None, batch: int) -> Tensor:
-        """``vector`` (B, global_cond_dim) to (B, embed_dim); zeros without global conditioning."""
+        """Project ``vector`` (B, global_cond_dim) to (B, embed_dim); zeros if there is none."""
         if vector is None or self.to_global_hidden is None or self.to_global is None:
             return torch.zeros(batch, self.embed_dim)
         return self.to_global(silu(self.to_global_hidden(vector)))

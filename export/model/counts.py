@@ -99,7 +99,7 @@ def counts_file(title: str, counted: PresetCounts) -> str:
 
 
 def _inline(table: Mapping[str, object]) -> str:
-    """An inline table of TOML; keys in order, so that the file changes only where counts do."""
+    """Return an inline table of TOML, keys in order: the file changes only where counts do."""
     cells = (
         f"{key} = {_inline(dict(sorted(value.items()))) if isinstance(value, dict) else value}"
         for key, value in table.items()

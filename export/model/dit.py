@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from arcmobile.export.model.config import DitConfig
+from arcmobile.export.model.forms import NetworkForm
 from arcmobile.export.model.primitives import (
     DynamicTanh,
     LayerNorm,
-    NetworkForm,
     UnitNorm,
     attention,
     fused_attention,
@@ -33,7 +33,7 @@ _TIMESTEP_FEATURES = 256
 
 
 def block_norm(config: DitConfig, weights: Weights, form: NetworkForm) -> nn.Module:
-    """The norm in front of a block's branches."""
+    """Build the norm in front of a block's branches."""
     if config.remove_norms:
         return DynamicTanh(weights, config.embed_dim)
     gamma = weights.take("gamma", config.embed_dim)
@@ -41,7 +41,7 @@ def block_norm(config: DitConfig, weights: Weights, form: NetworkForm) -> nn.Mod
 
 
 def head_norm(config: DitConfig, weights: Weights, form: NetworkForm) -> nn.Module:
-    """The norm of each head's queries or keys (``qk_norm``)."""
+    """Build the norm of each head's queries or keys (``qk_norm``)."""
     kind, width = config.attn_kwargs.qk_norm, config.head_dim
     if kind == "ln":
         weight, bias = weights.take("weight", width), weights.take("bias", width)
@@ -85,11 +85,11 @@ class RotaryTable(nn.Module):
         self.register_buffer("sin", sin[:, None])
 
     def tables(self, tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(query cos, query sin, key cos, key sin) for the first ``tokens`` positions."""
+        """Return (query cos, query sin, key cos, key sin) for the first ``tokens`` positions."""
         cos, sin = self.cos[:tokens], self.sin[:tokens]
         return cos * self.scale, sin * self.scale, cos, sin
 
-    def turn(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def rotate(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Rotate ``x`` (B, T, heads, head_dim)."""
         half = self.pairs
         if not half:
@@ -124,8 +124,8 @@ class SelfAttention(nn.Module):
         def split(y: Tensor) -> Tensor:
             return y.view(batch, tokens, self.heads, -1)
 
-        query = rotary.turn(self.q_norm(split(self.to_q(x))), q_cos, q_sin)
-        key = rotary.turn(self.k_norm(split(self.to_k(x))), k_cos, k_sin)
+        query = rotary.rotate(self.q_norm(split(self.to_q(x))), q_cos, q_sin)
+        key = rotary.rotate(self.k_norm(split(self.to_k(x))), k_cos, k_sin)
         value = split(self.to_v(x))
         if self.form.fused_attention:
             query, key, value = (y.transpose(1, 2) for y in (query, key, value))
@@ -389,7 +389,7 @@ class DiffusionTransformer(nn.Module):
         return states
 
     def project(self, state: Tensor) -> Tensor:
-        """The last block's output to velocity: ``(B, io_channels, frames)``."""
+        """Turn the last block's output into velocity: ``(B, io_channels, frames)``."""
         config = self.config
         x = self.project_out(state[:, config.prepended_tokens :])
         batch, tokens, _ = x.shape

@@ -19,7 +19,7 @@ from arcmobile.export.model.autoencoder_config import (
     OobleckDecoderConfig,
     OobleckEncoderConfig,
 )
-from arcmobile.export.model.primitives import NetworkForm
+from arcmobile.export.model.forms import NetworkForm
 from arcmobile.export.model.weights import Weights, parameter
 
 _DILATIONS = (1, 3, 9)
@@ -53,7 +53,7 @@ def convolution(
     padding: int = 0,
     bias: bool = True,
 ) -> nn.Module:
-    """A weight-normed convolution along time, in the form the runtime wants."""
+    """Build a weight-normed convolution along time, in the form the runtime wants."""
     weight = folded_weight(weights, outputs, inputs, kernel)
     offset = parameter(weights.take("bias", outputs)) if bias else None
     layer: nn.Conv1d | nn.Conv2d
@@ -105,7 +105,7 @@ class ProductUpsample(nn.Module):
 def transposed_convolution(
     weights: Weights, form: NetworkForm, inputs: int, outputs: int, stride: int
 ) -> nn.Module:
-    """A weight-normed upsampling convolution of kernel 2 * stride."""
+    """Build a weight-normed upsampling convolution of kernel 2 * stride."""
     kernel, padding = 2 * stride, math.ceil(stride / 2)
     weight = folded_weight(weights, inputs, outputs, kernel)
     bias = weights.take("bias", outputs)
@@ -365,9 +365,9 @@ _CUTS = (1, 3)
 
 
 def decoder_parts(config: AutoencoderConfig) -> tuple[range, ...]:
-    """Runs of blocks that the decoder is cut into, to be windowed each on their own.
+    """Return the runs of blocks that the decoder is cut into, to be windowed each on their own.
 
-    No cut follows an odd stride: what comes out there is no whole number of frames.
+    No cut follows an odd stride: what comes out there is not a whole number of frames.
     """
     strides = [stride for *_, stride in config.decoder.config.stages[::-1]]
     cuts = [
@@ -380,12 +380,12 @@ def decoder_parts(config: AutoencoderConfig) -> tuple[range, ...]:
 
 
 def decoder_rate(config: AutoencoderConfig, block: int) -> int:
-    """Frames per latent frame that go into a block of the decoder."""
+    """Return the frames per latent frame that go into a block of the decoder."""
     return math.prod(stride for *_, stride in config.decoder.config.stages[::-1][:block])
 
 
 def decoder_floats_per_frame(config: AutoencoderConfig, blocks: range) -> int:
-    """Numbers in the largest activation of a run of blocks, per frame of the run's input."""
+    """Return the size of a run's largest activation, in numbers per frame of its input."""
     stages, rate, largest = config.decoder.config.stages[::-1], 1, 0
     for index in blocks:
         narrow, wide, stride = stages[index]
@@ -395,7 +395,7 @@ def decoder_floats_per_frame(config: AutoencoderConfig, blocks: range) -> int:
 
 
 def decoder_context_frames(config: AutoencoderConfig, blocks: range) -> int:
-    """Frames of a run's input, on each side, that what it gives for a frame depends on.
+    """Return the frames of a run's input, on each side, that what it gives for a frame depends on.
 
     Follows the interval of a frame's outputs back through the layers, so windows that overlap by
     this much decode exactly.

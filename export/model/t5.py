@@ -13,13 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arcmobile.export.model.config import T5Config
-from arcmobile.export.model.primitives import (
-    NetworkForm,
-    RmsNorm,
-    attention,
-    fused_attention,
-    silu,
-)
+from arcmobile.export.model.forms import NetworkForm
+from arcmobile.export.model.primitives import RmsNorm, attention, fused_attention, silu
 from arcmobile.export.model.weights import Weights, parameter, take_linear
 
 # Added to the scores of padded keys: far below any score, and still finite in float16.

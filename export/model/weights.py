@@ -1,4 +1,4 @@
-"""Named access to a checkpoint's tensors, with a ledger of what was asked for.
+"""Named access to a checkpoint's tensors, with a ledger of what was taken.
 
 Networks are built *from* weights: each layer takes its tensors by upstream name and states the
 shape it needs. The same construction code therefore loads a checkpoint, lists what a checkpoint
@@ -72,7 +72,7 @@ class ShapeOnlySource:
 
 @dataclass
 class Ledger:
-    """What was asked of a source, and what was wrong with the answers.
+    """What was taken from a source, and what was wrong with it.
 
     ``finite`` names tensors that an earlier pass found finite, which are not looked through again.
     """
@@ -143,7 +143,7 @@ def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 
 
 def take_linear(weights: Weights, name: str, inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
-    """Take ``nn.Linear`` from ``name.weight`` and, if asked for, ``name.bias``."""
+    """Take ``nn.Linear`` from ``name.weight`` and, with ``bias``, ``name.bias``."""
     scope = weights.scope(name)
     weight = scope.take("weight", outputs, inputs)
     return linear(weight, scope.take("bias", outputs) if bias else None)

@@ -39,7 +39,7 @@ _TRAJECTORIES = {
 
 
 def catalogue(config: ModelConfig) -> Iterator[str]:
-    """Names of the arrays that a folder of this config can hold and that are read here.
+    """Yield the names of the arrays that a folder of this config can hold and that are read here.
 
     ``schedule.*``, ``unit.*`` and ``folded.*`` are not listed: which of them there are is free.
     """

@@ -16,7 +16,7 @@ from torch import nn
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.export.manifest import build_manifest, folder_tokenizer, tokenizer_json
-from arcmobile.export.model.primitives import REFERENCE
+from arcmobile.export.model.forms import REFERENCE
 from arcmobile.export.programs import (
     FramePlan,
     plan_frames,
@@ -86,7 +86,7 @@ class ReferenceEngine(Engine):
 
 
 def reference_manifest(folder: CheckpointFolder, frames: FramePlan) -> Manifest:
-    """A manifest as a float32 bundle of this checkpoint would have; its files are the checkpoint's.
+    """Return the manifest of a float32 bundle whose files are the checkpoint's.
 
     The decoder must be whole in ``frames``: between parts, features would leave the device.
     Shapes come from networks of empty (``meta``) tensors, so nothing is loaded.

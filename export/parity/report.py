@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder
-from arcmobile.export.model.primitives import LITERT, ONNX, REFERENCE, XNNPACK, NetworkForm
+from arcmobile.export.model.forms import REFERENCE, NetworkForm
 from arcmobile.export.parity.arrays import ParityArrays, catalogue
 from arcmobile.export.parity.stages import ParityStages
 from arcmobile.runtime.errors import CheckpointError
 
 TOLERANCE = 1e-4
-FORMS = {form.name: form for form in (REFERENCE, ONNX, LITERT, XNNPACK)}
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,11 @@ class ParityRun:
                         yield self._row(stage, name, actual)
 
     def absent(self) -> list[str]:
-        """Arrays that a folder of this config can hold and this one does not."""
+        """Return the arrays that a folder of this config can hold and this one does not."""
         return [name for name in catalogue(self.folder.config) if name not in self.arrays]
 
     def unread(self) -> list[str]:
-        """Arrays that took no part in any comparison made so far."""
+        """Return the arrays that took no part in any comparison made so far."""
         return self.arrays.unread()
 
     def _row(self, stage: str, name: str, actual: Tensor | NDArray[Any]) -> ParityRow:

@@ -23,8 +23,8 @@ from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.export.manifest import SCHEDULE, folder_tokenizer
 from arcmobile.export.model.conditioning import Conditioner
 from arcmobile.export.model.dit import DiffusionTransformer, rotary_frequencies
+from arcmobile.export.model.forms import NetworkForm
 from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder, folded_weight
-from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.export.model.weights import Weights
 from arcmobile.export.parity.arrays import ParityArrays, RecordedNoise
 from arcmobile.runtime.sampler import pingpong
@@ -67,7 +67,7 @@ class ParityStages:
         self.channels = config.autoencoder.latent_dim
 
     def all(self) -> dict[str, Callable[[], Iterator[Outputs]]]:
-        """The stages by name, in the order of the data flow."""
+        """Return the stages by name, in the order of the data flow."""
         return {
             "tokens": self._tokens,
             "schedule": self._schedules,
@@ -144,7 +144,7 @@ class ParityStages:
                 yield {f"{name}_embeds": found}
 
     def _numbers_of(self) -> list[Tensor] | None:
-        """The value of every number conditioner for each stored case, or None if one is not stored.
+        """Return each number conditioner's value for each stored case; None if one is not stored.
 
         A conditioner without an array of its own reads that of its default key.
         """
@@ -186,7 +186,7 @@ class ParityStages:
         return self.arrays.rows(name, len(self._cross_tokens()))
 
     def _conditioning(self, rows: NDArray[np.int64]) -> Conditioning:
-        """The DiT's conditioning of stored rows of ``cond.*``."""
+        """Return the DiT's conditioning of stored rows of ``cond.*``."""
         tokens, vector = self._cross_tokens(), None
         if self.conditioner.global_ids:
             width = self.config.dit.global_cond_dim
@@ -207,7 +207,7 @@ class ParityStages:
         return Conditioning(self._conditioning(like).global_cond, keys, values)
 
     def _conditioned(self) -> bool:
-        """Whether the conditioning of the DiT is stored."""
+        """Tell whether the conditioning of the DiT is stored."""
         names = ["cond.cross_attn_cond"]
         if self.conditioner.global_ids:
             names.append("cond.global_cond")
@@ -263,7 +263,7 @@ class ParityStages:
         return pingpong_schedule(steps, logsnr_start=start, logsnr_end=end, sigma_max=sigma_max)
 
     def _model(self, name: str) -> tuple[Velocity, RecordedNoise]:
-        """A trajectory's velocity function, guided where it was recorded so, and its noise."""
+        """Return a trajectory's velocity function, guided if it was recorded so, and noise."""
         rows = self._case_rows("a2a.cond_row" if name == "a2a" else "pp.cond_rows")
         noise = self.arrays.noise(name, len(rows), self.channels)
         cond, negative = self._conditioning(rows), f"{name}.negative_cond_rows"
@@ -429,7 +429,7 @@ def _sample(
     noise: RecordedNoise,
     init: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """The runtime's sampler around a network: latents ``(B, C, T)``."""
+    """Run the runtime's sampler around a network: latents ``(B, C, T)``."""
 
     def velocity(x: NDArray[np.float32], t: np.float32) -> NDArray[np.float32]:
         found = model(torch.from_numpy(x), torch.full((len(x),), float(t)))

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from arcmobile.export.model.autoencoder_config import AutoencoderConfig
+from arcmobile.export.model.forms import NetworkForm
 from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder, Snake
-from arcmobile.export.model.primitives import NetworkForm
 from arcmobile.export.model.weights import ShapeOnlySource, Weights
 from arcmobile.posttrain.autoencoder.filterbanks import mel_spaced_pairs, spaced_tones
 from arcmobile.posttrain.autoencoder.spectral_code import SpectralCode

@@ -24,7 +24,7 @@ from arcmobile.export.checkpoint.random_weights import text_encoder_tensors
 from arcmobile.export.model.conditioning import Conditioner
 from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.export.model.dit import DiffusionTransformer, rotary_frequencies
-from arcmobile.export.model.primitives import NetworkForm
+from arcmobile.export.model.forms import NetworkForm
 from arcmobile.export.model.weights import ShapeOnlySource, Weights
 from arcmobile.posttrain.training.mapping_source import MappingSource
 
