@@ -172,6 +172,12 @@ def test_every_backend_has_an_extra_that_installs_its_engine() -> None:
         assert spec.extra in extras["export"][0]
 
 
+def test_the_platforms_resolved_for_a_release_have_every_engine() -> None:
+    source = (ROOT / "release/platforms.py").read_text()
+    (extras,) = re.findall(r"^ENGINES: Final = \((.*)\)", source, re.MULTILINE)
+    assert set(re.findall(r'"(\w+)"', extras)) == {spec.extra for spec in BACKENDS.values()}
+
+
 def test_kotlin_knows_the_same_modules() -> None:
     source = ROOT / "android_demo/core/src/main/kotlin/org/arcmobile/EngineLookup.kt"
     (pairs,) = re.findall(r"val MODULES = mapOf\((.*)\)", source.read_text())
