@@ -50,6 +50,8 @@ int main(int count, char** words) {
   }
   if (strcmp(prompt, "crash") == 0) raise(SIGSEGV);
   if (strcmp(prompt, "hang") == 0) sleep(600);
+  while (strcmp(prompt, "chatter") == 0) puts("and on and on");
+  while (strcmp(prompt, "complaint") == 0) fputs("no line ever ends ", stderr);
   if (strcmp(prompt, "rubbish") == 0) return puts("{\"threads\": ") < 0;
   if (strcmp(prompt, "refuse") == 0) return fputs("error: dit.pte: is damaged\n", stderr), 2;
 

@@ -114,6 +114,8 @@ def test_host_runs_any_prompt_and_gives_results(
         ("refuse", ["dit.pte: is damaged"]),
         ("rubbish", ["printed stats", "not JSON"]),
         ("other seed", ["seed 99, not 7"]),
+        ("chatter", ["arcmobile-run: printed more than 16 MB"]),
+        ("complaint", ["arcmobile-run: printed more than 16 MB"]),
     ],
 )
 def test_a_runner_that_misbehaves(
@@ -121,6 +123,7 @@ def test_a_runner_that_misbehaves(
 ) -> None:
     target = HostTarget(TargetOptions(native=dists("host")))
     refused(target, bundle, *words, request=replace(REQUEST, prompt=prompt))
+    assert stand_ins.processes_with(str(dists("host"))) == []
 
 
 def test_a_run_that_takes_too_long_is_killed(bundle: Bundle, dists: Dists) -> None:
@@ -248,7 +251,12 @@ def test_board_brings_only_what_is_not_there(
 
 
 @pytest.mark.parametrize(
-    ("prompt", "words"), [("crash", ["SIGSEGV"]), ("refuse", ["dit.pte: is damaged"])]
+    ("prompt", "words"),
+    [
+        ("crash", ["SIGSEGV"]),
+        ("refuse", ["dit.pte: is damaged"]),
+        ("chatter", ["printed more than 16 MB"]),
+    ],
 )
 def test_board_is_clean_after_a_failure(
     bundle: Bundle, dists: Dists, board: TargetOptions, prompt: str, words: list[str]

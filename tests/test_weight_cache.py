@@ -13,10 +13,12 @@ from lowering import lower
 from native_binaries import output
 from torch import Tensor, nn
 
+from arcmobile.export.backends import weight_cache
 from arcmobile.export.backends.base import LoweringEntry
 from arcmobile.export.backends.executorch import BACKEND
 from arcmobile.quant.plan import quantizable_layers
 from arcmobile.quant.precision import Precision
+from arcmobile.runtime.errors import ExportError
 
 
 class Twins(nn.Module):
@@ -115,3 +117,26 @@ def test_probe_says_what_it_cannot_load(tmp_path: Path, cache: tuple[str, ...]) 
     (tmp_path / "broken.pte").write_bytes(b"no program")
     with pytest.raises(AssertionError, match=r"error: .*broken\.pte: loading failed"):
         run(tmp_path, [tmp_path / "broken.pte"], *cache)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 'error: dit.pte: loading failed' >&2; exit 2", r"\(dit\.pte: loading failed\)"),
+        ("kill -SEGV $$", r"\(exit code -11\)"),
+        ("while :; do echo on and on >&2; done", "prints without end"),
+        ("exec sleep 60", "did not end within 0.2 s"),
+    ],
+)
+def test_a_probe_that_fails_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
+) -> None:
+    probe = tmp_path / "probe"
+    probe.write_text(f"#!/bin/sh\n{script}\n")
+    probe.chmod(0o755)
+    monkeypatch.setattr(weight_cache, "PROBE", probe)
+    if "sleep" in script:
+        monkeypatch.setattr(weight_cache, "_TIMEOUT", 0.2)
+    with pytest.raises(ExportError, match=words) as error:
+        weight_cache.check_weight_cache([])
+    assert "make native" in str(error.value)

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+from arcmobile.runtime.errors import TargetError
+
+MOST_SAID: Final = 16_000_000  # bytes; a runner says a few thousand
+_PIECE: Final = 1 << 16
 
 Feed = Callable[[BinaryIO], None]  # writes the standard input of a process
+
+
+class TooMuchOutput(TargetError):
+    """A program printed more than :data:`MOST_SAID`, and was killed for it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name}: printed more than {MOST_SAID // 1_000_000} MB and was stopped; "
+            "is it the right program, of this version of arcmobile?"
+        )
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,8 @@ def run_process(
 
     Its input is what ``feed`` writes, else empty; its output goes to the file ``stdout`` if one
     is given. When the time is over, or this call is interrupted, it is killed with all it
-    started. Raises :class:`subprocess.TimeoutExpired`, or ``OSError`` where it cannot be started.
+    started. Raises :class:`subprocess.TimeoutExpired`, :class:`TooMuchOutput`, or ``OSError`` where
+    it cannot be started.
     """
     with ExitStack() as files:
         out = files.enter_context(stdout.open("wb")) if stdout else subprocess.PIPE
@@ -50,11 +68,55 @@ def run_process(
             words, stdin=source, stdout=out, stderr=subprocess.PIPE, start_new_session=True
         )
     try:
-        written, complaints = process.communicate(timeout=timeout)
+        written, complaints = said_until_end(process, timeout)
     except BaseException:
         kill_session(process)
         raise
     return Completed(process.returncode, _text(written), _text(complaints))
+
+
+def said_until_end(process: subprocess.Popen[bytes], timeout: float | None) -> tuple[bytes, bytes]:
+    """Closes a process's input and waits for it, as ``Popen.communicate``, in bounded memory.
+
+    Returns what it wrote to stdout and stderr; nothing for one that is not a pipe. Raises
+    :class:`subprocess.TimeoutExpired`, or :class:`TooMuchOutput`; the process goes on then.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+
+    def left() -> float | None:
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
+    said = {pipe: bytearray() for pipe in (process.stdout, process.stderr) if pipe is not None}
+    with selectors.DefaultSelector() as selector:
+        for pipe in said:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(left())
+            if timeout is not None and (not ready or left() == 0):
+                raise subprocess.TimeoutExpired(process.args, timeout)
+            for key, _ in ready:
+                pipe = key.fileobj
+                assert not isinstance(pipe, int)
+                piece = os.read(key.fd, _PIECE)
+                if not piece:
+                    selector.unregister(pipe)
+                    continue
+                heard = said[pipe]
+                heard += piece
+                if len(heard) > MOST_SAID:
+                    raise TooMuchOutput(_program(process))
+    process.wait(left())
+    for pipe in said:
+        pipe.close()
+    return tuple(bytes(said.get(pipe, b"")) for pipe in (process.stdout, process.stderr))
+
+
+def _program(process: subprocess.Popen[bytes]) -> str:
+    words = process.args
+    return Path(words[0]).name if isinstance(words, list) else str(words)
 
 
 @contextmanager
@@ -82,5 +144,5 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def _text(output: bytes | None) -> str:
-    return (output or b"").decode("utf-8", errors="replace")
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", errors="replace")

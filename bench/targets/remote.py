@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from arcmobile.bench.targets.base import TargetOptions, check_native_backend
-from arcmobile.bench.targets.process import Completed, kill_session
+from arcmobile.bench.targets.process import Completed, TooMuchOutput, kill_session, said_until_end
 from arcmobile.bench.targets.runner_dist import RUNNER_NAME, RunnerDist
 from arcmobile.bench.targets.scripts import (
     REMOVED_REPLY,
@@ -36,6 +36,7 @@ from arcmobile.runtime.errors import InputError, TargetError
 
 _REACH_SECONDS: Final = 30.0
 _CLEANUP_SECONDS: Final = 30.0
+_LONGEST_REPLY: Final = 1 << 16  # bytes of a shell that is greeted
 _SPARE_BYTES: Final = 16_000_000  # for results and the file system's own use
 _FULL: Final = "No space left"
 _FREE_BLOCKS: Final = re.compile(r"\s\d+\s+\d+\s+([0-9]{1,18})\s+\d+%")
@@ -114,9 +115,11 @@ class RemoteTarget(ShellTarget):
                 heard += piece
                 if found := reply.search(heard.decode(errors="replace").replace("\r", "")):
                     return found[1]
+                if len(heard) > _LONGEST_REPLY:
+                    raise TooMuchOutput(self.name)
                 if not piece:
                     code = guard.wait(_REACH_SECONDS)
-                    complaint = guard.stderr.read().decode(errors="replace")
+                    complaint = guard.stderr.read(_LONGEST_REPLY).decode(errors="replace")
                     raise self._lost(Completed(code, heard.decode(errors="replace"), complaint))
         raise TargetError(f"{self.name}: no answer within {_REACH_SECONDS:g} s; is it awake?")
 
@@ -125,9 +128,9 @@ class RemoteTarget(ShellTarget):
         if guard is None:
             return
         try:
-            said, _ = guard.communicate(timeout=_CLEANUP_SECONDS)  # closes its input
+            said, _ = said_until_end(guard, _CLEANUP_SECONDS)  # closes its input
             removed = REMOVED_REPLY in said.decode(errors="replace").split()
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, TooMuchOutput):
             removed = False
         finally:
             kill_session(guard)

@@ -27,7 +27,7 @@ from arcmobile.bench.targets.base import (
     emulator_of,
     generation_words,
 )
-from arcmobile.bench.targets.process import Completed
+from arcmobile.bench.targets.process import Completed, TooMuchOutput
 from arcmobile.bench.targets.runner_dist import RUNNER_NAME
 from arcmobile.bench.targets.scripts import run_script, split_notes, split_status, with_status
 from arcmobile.runtime.errors import TargetError
@@ -150,6 +150,8 @@ class ShellTarget(Target):
                 f"{self.name}: {doing} did not end within {timeout:g} s; "
                 "is the device busy? raise --timeout for slow ones"
             ) from None
+        except TooMuchOutput:
+            raise TooMuchOutput(f"{self.name}: {doing}") from None
         answer = split_status(completed.stdout, token)
         if answer is None:
             raise self._lost(completed)

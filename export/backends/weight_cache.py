@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from arcmobile.runtime.errors import ExportError
 PROBE = Path(__file__).parents[2] / "build" / "native" / "host" / "arcmobile-probe"
 MINIMUM_SNR_DB = 60.0
 _TIMEOUT = 600.0  # seconds
+_MOST_SAID = 1 << 20  # bytes of its complaints
 
 
 def check_weight_cache(computed: Sequence[ComputedEntry]) -> None:
@@ -70,12 +72,30 @@ def _write_call(folder: Path, entry: ComputedEntry) -> dict[str, list[str] | str
 def _run_probe(listed: Path) -> None:
     command = [str(PROBE), "calls", str(listed), "weight-cache"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ExportError(f"{PROBE}: {error}; build it again (make native)") from None
-    if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        said = errors[-1].removeprefix("error: ") if errors else f"exit code {done.returncode}"
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise ExportError(f"{PROBE}: {error.strerror}; build it again (make native)") from None
+    timer = threading.Timer(_TIMEOUT, process.kill)
+    timer.start()
+    assert process.stderr is not None
+    try:
+        said = process.stderr.read(_MOST_SAID).decode("utf-8", "replace")
+        is_endless = process.stderr.read(1) != b""
+        if is_endless:
+            process.kill()
+        process.wait()
+    finally:
+        is_late = not timer.is_alive()
+        timer.cancel()
+        process.kill()  # where this is interrupted
+        process.wait()
+        process.stderr.close()
+    if is_endless or is_late:
+        what = "prints without end" if is_endless else f"did not end within {_TIMEOUT:g} s"
+        raise ExportError(f"{PROBE}: {what}; build it again (make native)")
+    if process.returncode != 0:
+        errors = [line for line in said.splitlines() if line.startswith("error: ")]
+        said = errors[-1].removeprefix("error: ") if errors else f"exit code {process.returncode}"
         raise ExportError(
             f"the programs do not run with XNNPACK's weight cache on, as Android has it ({said}); "
             "build the runner again (make native) and try another recipe"
