@@ -38,6 +38,7 @@ android-check: $(AARS)/.complete $(TINY_CHECKPOINT)/model_config.json ## Build a
 # Runs the x86-64 twin of the library that the APK carries, on the bundle that the APK carries.
 android-gate: $(AARS)/.complete $(EXECUTORCH_BUNDLE)/manifest.json ## ExecuTorch for Android against Python: same sound?
 	@$(call fetch_tool,com.facebook.fbjni:fbjni:$(FBJNI):aar,fbjni.aar)
+	@mkdir -p $(GATE)
 	@unzip -qo $(ANDROID_BUILD)/apk/tools/fbjni.aar classes.jar 'jni/x86_64/*' -d $(GATE)/fbjni
 	@$(BIN)/python $(ANDROID)/check/android_on_glibc.py $(GATE)/libraries \
 	    $(AARS)/executorch/jni/x86_64/*.so $(GATE)/fbjni/jni/x86_64/*.so

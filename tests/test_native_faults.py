@@ -25,7 +25,7 @@ from faults.inputs import BundleCopy
 from native_binaries import HOST, call, require
 
 from arcmobile.runtime.bundle import MANIFEST_NAME
-from arcmobile.runtime.output_claims import PARTIAL
+from arcmobile.runtime.output_claims import OLD, PARTIAL
 
 SHORT = ("--seed", 1, "--steps", 1, "--threads", 1, "--seconds", 0.005)
 
@@ -255,6 +255,21 @@ def test_unfinished_files_of_dead_runs_go(bundle: Path, tmp_path: Path) -> None:
     assert run(bundle, "--out", tmp_path / "a.wav").returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [kept.name, "a.wav"]
     assert kept.read_bytes() == b"alive"
+
+
+def test_folders_that_a_dead_run_moved_aside_come_back(bundle: Path, tmp_path: Path) -> None:
+    for name in ("gone", "there", "busy"):
+        (tmp_path / f".{name}{OLD}").mkdir()
+        (tmp_path / f".{name}{OLD}" / "dit.pte").write_bytes(b"old")
+    (tmp_path / "there").mkdir()
+    (tmp_path / f".gone{PARTIAL}").mkdir()  # what the dead run was writing
+    with (tmp_path / f".busy{PARTIAL}").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert run(bundle, "--out", tmp_path / "a.wav").returncode == 0
+    left = [".busy" + OLD, ".busy" + PARTIAL, "a.wav", "gone", "there"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
+    assert (tmp_path / "gone" / "dit.pte").read_bytes() == b"old"
+    assert list((tmp_path / "there").iterdir()) == []
 
 
 def test_a_second_writer_is_refused(bundle: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 
 #include "errors.h"
 #include "sha256.h"
@@ -23,6 +24,8 @@ namespace arcmobile {
 namespace {
 
 constexpr const char* kPartial = ".arcmobile-partial";
+constexpr const char* kOld = ".arcmobile-old";
+constexpr const char* kShortened = "~";
 constexpr std::size_t kLongestName = 255;  // bytes, on every file system of today
 // A sweep of another process holds a lock for an instant; a writer holds it for long.
 constexpr int kAttempts = 12;
@@ -83,7 +86,7 @@ std::string partial_of(const std::string& path) {
   const std::string folder = path.substr(0, path.size() - name.size());
   const std::string partial = "." + name + kPartial;
   if (partial.size() <= kLongestName) return folder + partial;
-  return folder + ".~" + sha256_of(name).substr(0, 32) + kPartial;
+  return folder + "." + kShortened + sha256_of(name).substr(0, 32) + kPartial;
 }
 
 // Whether the path still names the open file.
@@ -112,6 +115,39 @@ bool remove_if_dead(const std::string& partial) {
   return !error;
 }
 
+// Makes and locks an unfinished file; none, and errno says why, where that cannot be.
+FileDescriptor claim(const std::string& partial) {
+  FileDescriptor file(
+      open(partial.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+  // Between the two calls another run may have taken it for a dead one's.
+  if (file && (!lock(file) || !is_same(file, partial))) {
+    file.reset();
+    errno = EEXIST;
+  }
+  return file;
+}
+
+// Puts back a folder that a killed run had moved aside, or removes it where its name is taken again.
+// Only the next run that writes it knows the full name of a shortened one.
+void put_back(const std::string& old) {
+  const std::string hidden = name_of(old);
+  const std::string name = hidden.substr(1, hidden.size() - 1 - std::strlen(kOld));
+  if (name.empty() || name.rfind(kShortened, 0) == 0) return;
+  const std::string path = old.substr(0, old.size() - hidden.size()) + name;
+  const std::string partial = partial_of(path);
+  if (!remove_if_dead(partial)) return;
+  const FileDescriptor file = claim(partial);
+  if (!file) return;
+  const RemovedAtOnce removed_at_once(partial);
+  struct stat status {};
+  if (lstat(path.c_str(), &status) == 0) {
+    remove_if_dead(old);
+  } else {
+    rename(old.c_str(), path.c_str());
+  }
+  unlink(partial.c_str());
+}
+
 // The unfinished file of an older runner, .NAME.partial-PID, whose process is gone.
 bool is_left_by_older_runner(const std::string& name) {
   const std::string mark = ".partial-";
@@ -126,8 +162,10 @@ void remove_dead_outputs(const std::string& folder) {
   if (!entries) return;
   while (const dirent* entry = readdir(entries.get())) {
     const std::string name = entry->d_name;
-    if (name[0] != '.' || (!ends_with(name, kPartial) && !is_left_by_older_runner(name))) continue;
+    if (name[0] != '.') continue;
     const std::string path = (folder == "." ? "" : folder) + name;
+    if (ends_with(name, kOld)) put_back(path);
+    if (!ends_with(name, kPartial) && !is_left_by_older_runner(name)) continue;
     struct stat status {};
     if (lstat(path.c_str(), &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))) {
       remove_if_dead(path);
@@ -174,15 +212,12 @@ void WholeFile::open_partial() {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (attempt > 1) usleep(kPauseMicroseconds);  // the first only finds a dead run's
     if (stop_requested()) throw Stopped();
-    file_ = FileDescriptor(
-        open(partial.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+    file_ = claim(partial);
     if (!file_) {
       if (errno != EEXIST) fail_to("cannot be written", errno);
       remove_if_dead(partial);
       continue;
     }
-    // Between the two calls another run may have taken it for a dead one's.
-    if (!lock(file_) || !is_same(file_, partial)) continue;
     partial_ = partial;
     removed_at_once_ = std::make_unique<RemovedAtOnce>(partial_);
     return;
