@@ -1,4 +1,4 @@
-"""`arcmobile evaluate`: what models make of held-out captions, against drawn sounds."""
+"""`arcmobile evaluate`: what models make of held-out captions, compared with synthesized sounds."""
 
 from __future__ import annotations
 
@@ -43,23 +43,21 @@ def evaluate(
     ] = None,
     bundle: Annotated[
         list[Path] | None,
-        typer.Option(help="Bundle to judge as it is; give it as often as you like."),
+        typer.Option(help="Bundle to judge as it is; may be given several times."),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for results, plots and the page.")
     ] = Path("out/evaluation"),
     prompts: Annotated[
         int,
-        typer.Option(
-            min=2, max=20_000, help="Held-out captions, as many of each of the 46 classes."
-        ),
+        typer.Option(min=2, max=20_000, help="Held-out captions, the same number of each class."),
     ] = 184,
     prompt_set: Annotated[
-        int, typer.Option(min=0, max=1 << 20, help="Which set of held-out captions to take.")
+        int, typer.Option(min=0, max=1 << 20, help="Set of held-out captions to use.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, max=1 << 20, help="Seed for all noise.")] = 0,
     examples: Annotated[
-        int, typer.Option(min=0, max=1000, help="Captions whose sounds go to the page.")
+        int, typer.Option(min=0, max=1000, help="Captions with sounds on the page.")
     ] = 8,
     variants: Annotated[
         int,
@@ -78,7 +76,7 @@ def evaluate(
         str, typer.Option(help="Recipes to export and judge, e.g. fp32,mobile; all; or none.")
     ] = ALL,
     work: Annotated[
-        Path | None, typer.Option(help="Folder for those bundles. Default: OUT/bundles.")
+        Path | None, typer.Option(help="Folder of the exported bundles. Default: OUT/bundles.")
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads of bundles' engines. Default: all CPUs.")
@@ -89,10 +87,10 @@ def evaluate(
 ) -> None:
     """Judge models on captions that no training has seen.
 
-    Each sound is asked two things: is it the sound that the caption names, and is every word that
-    the caption says true of it (pitch, speed, brightness, length, side)? Each set of sounds is
-    asked two more: how far is it from real, drawn sounds, and how much do sounds of one caption
-    differ? Drawn sounds are judged along, so every table shows the best that can be had.
+    Of each sound: is it the sound that the caption names, and is every word of the caption true of
+    it (pitch, speed, brightness, length, side)? Of each set of sounds: how far is it from
+    synthesized sounds, and how much do sounds of one caption differ? Synthesized sounds are judged
+    too, so every table shows the best possible figures.
 
     OUT gets results.json, README.md with the tables, plots, and index.html to listen to.
 
@@ -111,7 +109,7 @@ def evaluate(
         write_results,
     )
     from arcmobile.posttrain.judgement.sound_classifier import load_classifier
-    from arcmobile.posttrain.latents.folder_writer import only_writer
+    from arcmobile.posttrain.training.folder_lock import only_writer
 
     if math.isnan(guidance):  # which typer lets pass
         raise InputError("--guidance nan: give 1 to 100")
@@ -143,7 +141,7 @@ def evaluate(
 
 
 def _recipes(text: str) -> tuple[str, ...] | None:
-    """Names of recipes; None for all of them."""
+    """Names of recipes; None for all."""
     if text == ALL:
         return None
     names = tuple(name.strip() for name in text.split(",") if name.strip())
@@ -152,7 +150,7 @@ def _recipes(text: str) -> tuple[str, ...] | None:
 
 @contextmanager
 def _progress(console: Console, rows: list[Row]) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar of the running row; gives the callback."""
+    """Show a progress bar of the running row; yield its callback."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -177,7 +175,7 @@ def _print(results: list[RowResult]) -> None:
 
     table = Table()
     table.add_column("")
-    for heading in ("right sound", "everything right", "Frechet distance", "diversity"):
+    for heading in ("right sound", "everything right", "Fréchet distance", "diversity"):
         table.add_column(heading, justify="right")
     for result in results:
         tallies = result.adherence

@@ -1,7 +1,6 @@
-"""`arcmobile posttrain`: the steps from sounds to a post-trained checkpoint, in their order.
+"""`arcmobile posttrain`: the steps from sounds to a post-trained checkpoint, in order.
 
-The commands are declared without PyTorch, which their functions import, so that the help needs no
-extra to be installed.
+The functions import PyTorch when they run, so that the help works without any extra.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ posttrain_app = typer.Typer(no_args_is_help=True)
 def posttrain() -> None:
     """Train a model, or make a trained flow model fast with ARC.
 
-    From a flow model to a fast one (any Stable Audio Open Small style checkpoint):
+    To make a flow model fast (any checkpoint in the style of Stable Audio Open Small):
     latents --checkpoint BASE, then arc --base BASE.
 
-    From nothing: autoencoder, text, start, latents --autoencoder, flow, arc.
+    From scratch: autoencoder, text, start, latents --autoencoder, flow, arc.
 
     A training can be resumed after Ctrl-C (its state is saved, the exit code is 130) and after a
     file STOP in its folder (its checkpoint is written too).
     """
 
 
-# In the order in which a model is trained from nothing.
+# In the order in which a model is trained from scratch.
 posttrain_app.command("autoencoder")(autoencoder)
 posttrain_app.command("text")(text)
 posttrain_app.command("start")(start)

@@ -1,4 +1,4 @@
-"""`arcmobile posttrain latents`: sounds, encoded once for the training of a DiT."""
+"""`arcmobile posttrain latents`: sounds, encoded once to train a DiT on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from arcmobile.cli.posttrain_options import Compiled, Device, Threads, check_device, use_threads
+from arcmobile.cli.posttrain_options import Compiled, Device, Threads, use_device
 from arcmobile.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,20 +24,21 @@ def latents(
         Path | None, typer.Option(help="Folder of the autoencoder's training.")
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Or a checkpoint, whose autoencoder is taken.")
+        Path | None, typer.Option(help="Or a checkpoint with its own autoencoder.")
     ] = None,
     count: Annotated[
         int, typer.Option(min=1, max=_MOST_SOUNDS, help="Synthesized sounds in the cache.")
     ] = 8192,
     sounds: Annotated[
-        Path | None, typer.Option(help="Folder of captioned sound files, not synthesized ones.")
+        Path | None,
+        typer.Option(help="Folder of captioned sound files, to encode instead."),
     ] = None,
     first_seed: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=1 << 60,
-            help="Seed of the first sound. Default: those to train from.",
+            help="Seed of the first sound. Default: the first one to train on.",
             show_default=False,
         ),
     ] = None,
@@ -45,10 +46,10 @@ def latents(
     threads: Threads = 2,
     compiled: Compiled = False,
 ) -> None:
-    """Encode sounds by a trained autoencoder.
+    """Encode sounds with a trained autoencoder.
 
-    Run again it goes on where it was: a larger --count adds sounds, and of a folder of --sounds
-    those are encoded that are new or have changed.
+    A second run goes on where the first one ended: a larger --count adds sounds, and of a folder of
+    --sounds only new and changed ones are encoded.
     """
     if (autoencoder is None) == (checkpoint is None):
         raise InputError("give either --autoencoder or --checkpoint")
@@ -57,8 +58,7 @@ def latents(
     from arcmobile.posttrain.latents.sound_folder import SoundFolder
     from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 
-    use_threads(threads)
-    check_device(device)
+    use_device(device, threads)
     encode, settings = _encoder(autoencoder, checkpoint, device, compiled=compiled)
     console = Console(stderr=True)
     folder = None
@@ -68,8 +68,8 @@ def latents(
             console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)
     elif settings.sample_rate != MODEL_SAMPLE_RATE:
         raise InputError(
-            f"--checkpoint {checkpoint}: is for {settings.sample_rate} Hz, synthesized sounds are "
-            f"of {MODEL_SAMPLE_RATE} Hz; give --sounds"
+            f"--checkpoint {checkpoint}: is for {settings.sample_rate} Hz, synthesized sounds "
+            f"have {MODEL_SAMPLE_RATE} Hz; give --sounds"
         )
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
@@ -93,7 +93,7 @@ def _encoder(
     autoencoder: Path | None, checkpoint: Path | None, device: str, *, compiled: bool
 ) -> tuple[Encode, CacheSettings]:
     from arcmobile.posttrain.latents.cache import CacheSettings
-    from arcmobile.posttrain.latents.caching import checkpoint_encoder, load_encoder
+    from arcmobile.posttrain.latents.encoders import checkpoint_encoder, load_encoder
 
     if checkpoint is not None:
         return checkpoint_encoder(checkpoint, device=device, compiled=compiled)

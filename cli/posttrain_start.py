@@ -1,4 +1,4 @@
-"""`arcmobile posttrain start`: trained parts put together, for the DiT's training to begin."""
+"""`arcmobile posttrain start`: the checkpoint that the training of a DiT starts from."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def start(
     text: Annotated[
         Path | None, typer.Option(help="Folder of `posttrain text`, or a checkpoint.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the DiT's first values.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the DiT's initial values.")] = 0,
     generator: Annotated[
         Path | None,
-        typer.Option(help="Or a checkpoint that only gets another autoencoder."),
+        typer.Option(help="Or a checkpoint to give another autoencoder."),
     ] = None,
     half: Annotated[
         bool, typer.Option(help="Write the checkpoint of --generator as float16.")
     ] = False,
 ) -> None:
-    """Put a trained autoencoder, a trained text encoder and an untrained DiT together."""
+    """Assemble a checkpoint of a trained autoencoder, a trained text encoder and a new DiT."""
     if (text is None) == (generator is None):
         raise InputError("give either --text or --generator")
 

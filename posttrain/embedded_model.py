@@ -1,6 +1,6 @@
-"""Sizes of the checkpoint in the repository: the architecture of SAO-small, made small.
+"""Sizes of the embedded checkpoint: the architecture of Stable Audio Open Small, made small.
 
-12 M parameters, 24 MB in float16. What is left of 3.7 seconds is enough for one sound, or two.
+12 M parameters, 24 MB in float16; sounds of up to 3.7 seconds, enough for one sound or two.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from arcmobile.export.checkpoint.presets import Preset, TextEncoderSize
 from arcmobile.export.model.autoencoder_config import AutoencoderConfig
-from arcmobile.export.model.config import ModelConfig, T5Config
+from arcmobile.export.model.config import ModelConfig
 
 EMBEDDED = Preset(
     name="embedded",
@@ -17,7 +17,7 @@ EMBEDDED = Preset(
     sample_size=163_840,
     latent_channels=64,
     autoencoder_channels=2,
-    # In the decoder, frames of 1024 are 160 tones of left and of right: nearly all work is done at
+    # In the decoder, frames of 1024 samples are 160 tones per channel: nearly all work is done at
     # 43 Hz.
     c_mults=(160, 96),
     strides=(1024, 2),
@@ -35,11 +35,11 @@ _ENCODER = {"c_mults": [80, 64], "strides": [512, 4]}
 
 
 def embedded_model_config() -> dict[str, Any]:
-    """The content of its `model_config.json`."""
+    """Return the content of `model_config.json`."""
     content = EMBEDDED.model_config()
-    # Timestep and duration scale and shift every block, which learns faster than one more token.
+    # Timestep and duration scale and shift every block: it learns faster than with another token.
     content["model"]["diffusion"]["config"]["global_cond_type"] = "adaLN"
-    # What the encoder sees need not be complete.
+    # Latents need not describe the sound completely.
     content["model"]["pretransform"]["config"]["encoder"]["config"] |= _ENCODER
     for conditioner in content["model"]["conditioning"]["configs"]:
         if conditioner["type"] == "number":
@@ -48,19 +48,15 @@ def embedded_model_config() -> dict[str, Any]:
 
 
 def embedded_config() -> ModelConfig:
+    """Return the configuration of the model."""
     return ModelConfig.model_validate(embedded_model_config())
 
 
-def embedded_text_config(pieces: int) -> T5Config:
-    """For a vocabulary of that many pieces."""
-    return T5Config.model_validate(EMBEDDED.text_config(pieces))
-
-
 def one_channel_autoencoder() -> AutoencoderConfig:
-    """Half of the embedded model's autoencoder: what it does to left, and to right.
+    """Return half of the embedded model's autoencoder: that of one channel.
 
-    Trained as one network for both, then put side by side (:mod:`.stereo_from_mono`): a network
-    that saw both channels from the start answered the same on both sides for thousands of steps.
+    It is trained for both channels and then doubled (:mod:`.autoencoder.stereo_from_mono`): a
+    network that saw both from the start gave the same output on both for thousands of steps.
     """
     content = embedded_model_config()["model"]["pretransform"]["config"]
     for part in ("encoder", "decoder"):

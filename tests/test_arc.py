@@ -21,26 +21,25 @@ from typer.testing import CliRunner
 from arcmobile.cli.main import app
 from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.manifest import SCHEDULE, folder_tokenizer
-from arcmobile.posttrain.arc import train as train_arc
-from arcmobile.posttrain.arc.latent_discriminator import LatentDiscriminator
+from arcmobile.posttrain.arc.discriminator import LatentDiscriminator
 from arcmobile.posttrain.arc.losses import (
     contrastive_loss,
-    generator_times,
-    logit_normal_times,
     mismatched_prompts,
-    noised,
-    one_step_estimate,
     relativistic_discriminator_loss,
     relativistic_generator_loss,
     smoothness_penalty,
 )
-from arcmobile.posttrain.arc.train import base_generator, cached_batches, resumed, train
-from arcmobile.posttrain.arc.trainer import ArcBatch, ArcTrainer
-from arcmobile.posttrain.flow.sampling import euler_sample, sample
+from arcmobile.posttrain.arc.noise_levels import discriminator_times, generator_times
+from arcmobile.posttrain.arc.train import train
+from arcmobile.posttrain.arc.trainer import ArcTrainer
+from arcmobile.posttrain.flow.batches import Batches, GeneratorBatch, cached_batches
+from arcmobile.posttrain.flow.generator import Conditioning, TrainableGenerator, base_generator
+from arcmobile.posttrain.flow.interpolation import noised, one_step_estimate
+from arcmobile.posttrain.flow.sampling import euler_sample, pingpong_sample
 from arcmobile.posttrain.latents.cache import LatentBatch
+from arcmobile.posttrain.training import resume
 from arcmobile.posttrain.training.checkpoint_folder import write_checkpoint
-from arcmobile.posttrain.training.loop import Rhythm
-from arcmobile.posttrain.training.networks import Conditioning, TrainableGenerator
+from arcmobile.posttrain.training.loop import Intervals
 from arcmobile.posttrain.training.settings import ArcSettings
 from arcmobile.runtime.errors import CheckpointError, InputError, TrainingError
 from arcmobile.runtime.sampler import pingpong
@@ -74,11 +73,11 @@ def generator(base: CheckpointFolder) -> TrainableGenerator:
     return base_generator(base)
 
 
-def batches(base: CheckpointFolder, size: int = 8) -> train_arc.Batches:
+def batches(base: CheckpointFolder, size: int = 8) -> Batches:
     return cached_batches(FourSounds(), folder_tokenizer(base), seed=5, size=size)
 
 
-def told_to(generator: TrainableGenerator, batch: ArcBatch) -> Conditioning:
+def conditioning_of(generator: TrainableGenerator, batch: GeneratorBatch) -> Conditioning:
     return generator.condition(batch.ids, batch.mask, batch.seconds)
 
 
@@ -141,7 +140,8 @@ def test_times_follow_their_distributions() -> None:
     assert float(logsnr.min()) == pytest.approx(SCHEDULE.logsnr_start, abs=0.01)
     assert float(logsnr.max()) == pytest.approx(SCHEDULE.logsnr_end, abs=0.01)
     assert float(logsnr.mean()) == pytest.approx(-2, abs=0.05)
-    logit = torch.logit(logit_normal_times(20_000, -0.5, 0.8, random()))
+    chosen = settings(renoise_mean=-0.5, renoise_std=0.8)
+    logit = torch.logit(discriminator_times(20_000, chosen, random()))
     assert float(logit.mean()) == pytest.approx(-0.5, abs=0.03)
     assert float(logit.std()) == pytest.approx(0.8, abs=0.03)
 
@@ -236,7 +236,7 @@ def test_the_discriminator_learns_to_tell_apart(base: CheckpointFolder) -> None:
     trainer = ArcTrainer(base_generator(base), chosen)
     draw = batches(base)
     reports = [trainer.train_step(draw(step)) for step in range(60)]
-    for name, least in (("told_apart", 0.9), ("gap", 1.0), ("prompts_told_apart", 0.8)):
+    for name, least in (("discriminator_accuracy", 0.9), ("gap", 1.0), ("prompt_accuracy", 0.8)):
         assert np.mean([report[name] for report in reports[-10:]]) > least, name
 
 
@@ -249,7 +249,7 @@ def test_the_generator_moves_toward_the_sounds(base: CheckpointFolder) -> None:
     @torch.no_grad()
     def distance() -> float:
         time = torch.ones(len(noise))
-        velocity = network.velocity(noise, time, told_to(network, judged))
+        velocity = network.velocity(noise, time, conditioning_of(network, judged))
         means = one_step_estimate(noise, velocity, time).mean(-1) - judged.latents.mean(-1)
         return float(means.square().mean())
 
@@ -289,7 +289,7 @@ def test_resuming_is_exact(base: CheckpointFolder) -> None:
 def test_sampling_is_the_runtimes(
     base: CheckpointFolder, generator: TrainableGenerator, steps: int
 ) -> None:
-    told = told_to(generator, batches(base, 1)(0))
+    told = conditioning_of(generator, batches(base, 1)(0))
     shape = (1, CHANNELS, FRAMES)
     noise = torch.randn(steps, *shape, generator=random())
 
@@ -306,15 +306,17 @@ def test_sampling_is_the_runtimes(
         initial=lambda shape: draws[0], step=lambda index, shape: draws[index], encoder=None
     )
     expected = pingpong(velocity, times, listed, shape)
-    made = sample(generator, told, noise[0], steps, fresh=list(noise[1:]))
+    made = pingpong_sample(generator, told, noise[0], steps, fresh=list(noise[1:]))
     np.testing.assert_allclose(made.numpy(), expected, rtol=0, atol=1e-5)
-    drawn = sample(generator, told, noise[0], steps, seed=1)
-    assert torch.equal(drawn, sample(generator, told, noise[0], steps, seed=1))
-    assert torch.equal(drawn, sample(generator, told, noise[0], steps, seed=2)) == (steps == 1)
+    drawn = pingpong_sample(generator, told, noise[0], steps, seed=1)
+    assert torch.equal(drawn, pingpong_sample(generator, told, noise[0], steps, seed=1))
+    assert torch.equal(drawn, pingpong_sample(generator, told, noise[0], steps, seed=2)) == (
+        steps == 1
+    )
 
 
 def test_euler_by_hand(base: CheckpointFolder, generator: TrainableGenerator) -> None:
-    told = told_to(generator, batches(base, 1)(0))
+    told = conditioning_of(generator, batches(base, 1)(0))
     noise = torch.randn(1, CHANNELS, FRAMES, generator=random())
     with torch.no_grad():
         first = generator.velocity(noise, torch.ones(1), told)
@@ -376,14 +378,21 @@ def test_tensors_that_do_not_fit_are_refused(base: CheckpointFolder, tmp_path: P
         write_checkpoint(base.path, base.path, {}, {}, torch.float32)
 
 
+def resumed(base: CheckpointFolder, out: Path, changes: dict[str, Any]) -> ArcTrainer:
+    def make(settings: ArcSettings) -> ArcTrainer:
+        return ArcTrainer(base_generator(base), settings, base=base.digest())
+
+    return resume.resumed(out, ArcSettings, changes, make)
+
+
 def test_training_writes_and_goes_on(base: CheckpointFolder, tmp_path: Path) -> None:
-    rhythm = Rhythm(report_every=2, save_every=2, judge_every=100)
+    intervals = Intervals(report=2, save=2, evaluate=100)
     chosen = settings(batch=4, steps=2)
     trainer = ArcTrainer(base_generator(base), chosen, base=base.digest())
-    train(trainer, base, batches(base, 4), tmp_path, seconds=60, rhythm=rhythm)
-    longer = resumed(base, tmp_path, {"steps": 4}, device="cpu")
+    train(trainer, base, batches(base, 4), tmp_path, seconds=60, intervals=intervals)
+    longer = resumed(base, tmp_path, {"steps": 4})
     assert longer.step == 2
-    train(longer, base, batches(base, 4), tmp_path, seconds=60, rhythm=rhythm)
+    train(longer, base, batches(base, 4), tmp_path, seconds=60, intervals=intervals)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4]
     assert (tmp_path / "losses.png").stat().st_size > 0
@@ -391,7 +400,7 @@ def test_training_writes_and_goes_on(base: CheckpointFolder, tmp_path: Path) -> 
     require_sound(written)
     assert written.digest() != base.digest()
     with pytest.raises(InputError, match="another checkpoint"):
-        resumed(written, tmp_path, {}, device="cpu")
+        resumed(written, tmp_path, {})
 
 
 @pytest.mark.parametrize("rate", ["generator_rate", "discriminator_rate"])
@@ -409,15 +418,17 @@ def test_a_resumed_command_keeps_the_settings_that_are_not_given(
 ) -> None:
     kept = settings(batch=4, steps=2, generator_rate=3e-5, flow=0.25)
     trainer = ArcTrainer(base_generator(base), kept, base=base.digest())
-    rhythm = Rhythm(report_every=2, save_every=2, judge_every=100)
-    train(trainer, base, batches(base, 4), tmp_path, seconds=60, rhythm=rhythm)
+    intervals = Intervals(report=2, save=2, evaluate=100)
+    train(trainer, base, batches(base, 4), tmp_path, seconds=60, intervals=intervals)
     seen: list[ArcSettings] = []
 
-    def noted(*arguments: Any, **keywords: Any) -> ArcTrainer:
-        seen.append(resumed(*arguments, **keywords).settings)
+    original = resume.resumed
+
+    def noted(*arguments: Any) -> ArcTrainer:
+        seen.append(original(*arguments).settings)
         raise InputError("noted")
 
-    monkeypatch.setattr(train_arc, "resumed", noted)
+    monkeypatch.setattr(resume, "resumed", noted)
     given = ["--base", str(base.path), "--latents", str(tmp_path), "--out", str(tmp_path)]
     given = ["posttrain", "arc", *given]
     CliRunner().invoke(app, [*given, "--resume", "--steps", "9", "--rate", "1e-05"])

@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from arcmobile.cli.main import app
 from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.manifest import folder_tokenizer
-from arcmobile.posttrain.arc.train import base_generator, cached_batches
 from arcmobile.posttrain.autoencoder.filterbanks import mel_spaced_pairs, spaced_tones
 from arcmobile.posttrain.autoencoder.stereo_from_mono import stereo_config, stereo_tensors
 from arcmobile.posttrain.autoencoder.tensors import TrainableAutoencoder
@@ -28,12 +27,17 @@ from arcmobile.posttrain.embedded_model import (
     embedded_model_config,
     one_channel_autoencoder,
 )
+from arcmobile.posttrain.flow.batches import cached_batches
+from arcmobile.posttrain.flow.generator import (
+    TrainableGenerator,
+    base_generator,
+    initial_tensors,
+)
 from arcmobile.posttrain.flow.start_checkpoint import write_start, write_with_autoencoder
 from arcmobile.posttrain.flow.trainer import FlowTrainer
 from arcmobile.posttrain.latents.cache import LatentBatch, LatentCache, cache_sound_folder
-from arcmobile.posttrain.latents.caching import checkpoint_encoder
+from arcmobile.posttrain.latents.encoders import checkpoint_encoder
 from arcmobile.posttrain.latents.sound_folder import SoundFolder
-from arcmobile.posttrain.training.networks import TrainableGenerator, initial_tensors
 from arcmobile.posttrain.training.settings import FlowSettings
 from arcmobile.posttrain.training.state import read_tensors, write_tensors
 from arcmobile.runtime.errors import CheckpointError, InputError

@@ -36,9 +36,9 @@ from arcmobile.export.gpu.engine import (
 from arcmobile.export.gpu.model import GpuModel, checkpoint_model, find_device, random_model
 from arcmobile.export.model.primitives import attention, fused_attention
 from arcmobile.export.parity.reference import open_reference
-from arcmobile.posttrain.arc.train import base_generator
-from arcmobile.posttrain.arc.trainer import ArcBatch
-from arcmobile.posttrain.gpu_run.clock_training import Clock, TrainingFailed, begun, falling
+from arcmobile.posttrain.flow.batches import GeneratorBatch
+from arcmobile.posttrain.flow.generator import base_generator
+from arcmobile.posttrain.gpu_run.clock_training import Clock, TrainingFailed, falling, started
 from arcmobile.posttrain.gpu_run.resident_data import ResidentLatents
 from arcmobile.posttrain.gpu_run.results import (
     ARC,
@@ -56,8 +56,8 @@ from arcmobile.posttrain.gpu_run.synthesis import (
     synthesize_shard,
 )
 from arcmobile.posttrain.latents.cache import CACHED_SAMPLES
-from arcmobile.posttrain.sounds import draw
-from arcmobile.posttrain.training.descent import GroupedMuon, step_down
+from arcmobile.posttrain.sounds import synthesize
+from arcmobile.posttrain.training.optimizers import GroupedMuon, step_down
 from arcmobile.runtime.errors import ArcMobileError, CheckpointError, EngineError
 from arcmobile.runtime.generate import GenerationRequest, Pipeline
 from arcmobile.runtime.noise import PhiloxNoise
@@ -298,7 +298,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing(value: float) -> None:
 
 
 def test_latents_of_sounds_and_silence_are_the_codes() -> None:
-    code, sound = spectral_code(), torch.from_numpy(draw(5).audio)
+    code, sound = spectral_code(), torch.from_numpy(synthesize(5).audio)
     padded = nn.functional.pad(sound, (0, CACHED_SAMPLES - sound.shape[1]))
     expected = code.encode(padded[None])[0]
     torch.testing.assert_close(encoded(code, sound), expected, atol=1e-5, rtol=1e-4)
@@ -312,24 +312,24 @@ def test_batches_are_sounds_with_captions_of_their_own(
     job = SynthesisJob(EMBEDDED, tmp_path, count=3, shard=2)
     tokenizer = folder_tokenizer(embedded)
     data = ResidentLatents(tmp_path, 3, CPU)
-    assert data.take_in() == 0
+    assert data.load_new() == 0
     for shard, there in ((0, 2), (1, 3)):
         synthesize_shard(job, shard, spectral_code(), tokenizer)
-        assert data.take_in() == there
+        assert data.load_new() == there
     batch = data.batch(64, torch.Generator().manual_seed(0))
     latents = {tuple(row.tolist()) for row in batch.latents[:, :2].flatten(1)}
     assert len(latents) == 3
     wordings = {tuple(row.tolist()) for row in batch.ids}
     assert 3 < len(wordings) <= 3 * CAPTIONS
-    own = tokenizer(draw(job.first_seed).caption)
+    own = tokenizer(synthesize(job.first_seed).caption)
     match = (batch.ids == torch.from_numpy(own.input_ids)).all(1)
     assert match.any()
     assert (batch.mask[match] == torch.from_numpy(own.attention_mask)).all()
-    assert set(batch.seconds[match].tolist()) == {np.float32(draw(job.first_seed).seconds)}
+    assert set(batch.seconds[match].tolist()) == {np.float32(synthesize(job.first_seed).seconds)}
 
 
 def test_rates_follow_the_clock() -> None:
-    clock = Clock(end=1.0, begun=0.0)
+    clock = Clock(end=1.0, begin=0.0)
     rate = falling(replace_progress(clock, 0.75), last=0.2, level=0.5, warmup=10)
     assert rate(0) == pytest.approx(0.1 * 0.6)
     assert rate(100) == pytest.approx(0.6)
@@ -342,7 +342,7 @@ def replace_progress(clock: Clock, progress: float) -> Clock:
         def progress(self) -> float:
             return progress
 
-    return Stopped(clock.end, clock.begun)
+    return Stopped(clock.end, clock.begin)
 
 
 class Step:
@@ -351,15 +351,15 @@ class Step:
     def __init__(self, fails: Callable[[int], Exception | None]):
         self.step, self.device, self._fails = 0, CPU, fails
 
-    def train_step(self, batch: ArcBatch) -> dict[str, torch.Tensor]:
+    def train_step(self, batch: GeneratorBatch) -> dict[str, torch.Tensor]:
         if error := self._fails(len(batch.latents)):
             raise error
         return {"flow": torch.tensor(1.0)}
 
 
 class Few(ResidentLatents):
-    def batch(self, size: int, random: torch.Generator) -> ArcBatch:
-        return ArcBatch(*(torch.zeros(size) for _ in range(4)))
+    def batch(self, size: int, random: torch.Generator) -> GeneratorBatch:
+        return GeneratorBatch(*(torch.zeros(size) for _ in range(4)))
 
 
 def test_a_training_begins_smaller_or_without_a_compiler(
@@ -375,11 +375,11 @@ def test_a_training_begins_smaller_or_without_a_compiler(
 
         return Step(fails)
 
-    _, batch = begun(make, data, 64, record, compiled=True, seed=0)
+    _, batch = started(make, data, 64, record, compiled=True, seed=0)
     assert batch == 16
     assert record.content["notes"][0] == "not compiled: AssertionError: no compiler"
     with pytest.raises(TrainingFailed, match="no batch fits"):
-        begun(
+        started(
             lambda compiled: Step(lambda size: torch.OutOfMemoryError("x")),
             data, 64, record, compiled=False, seed=0,
         )  # fmt: skip

@@ -26,25 +26,25 @@ from arcmobile.posttrain.judgement.frechet import (
 )
 from arcmobile.posttrain.judgement.held_out_prompts import (
     Prompt,
-    drawn_again,
-    drawn_sound,
     held_out_prompts,
+    reference_sound,
+    resynthesized,
 )
 from arcmobile.posttrain.judgement.report import write_report
-from arcmobile.posttrain.judgement.rows import Audio, Row, drawn_row, noise_seed
+from arcmobile.posttrain.judgement.rows import Audio, Row, noise_seed, resynthesized_row
 from arcmobile.posttrain.judgement.sound_classifier import (
     BANDS,
     FRAMES,
     NAMES,
     STORED,
     SoundClassifier,
+    augmented,
     classify,
     clip_bands,
-    disturbed,
     load_classifier,
 )
 from arcmobile.posttrain.judgement.stated_words import KINDS, stated_words
-from arcmobile.posttrain.sounds import CLASSES, MODEL_SAMPLE_RATE, draw
+from arcmobile.posttrain.sounds import CLASSES, MODEL_SAMPLE_RATE, synthesize
 from arcmobile.runtime.audio import read_audio
 from arcmobile.runtime.errors import CheckpointError, InputError
 
@@ -70,7 +70,7 @@ def test_prompts_are_held_out_single_sounds_of_every_class(prompts: list[Prompt]
     assert all(prompt.attributes.second is None for prompt in prompts)
     assert all(HELD_OUT_SEED <= prompt.seed < 2 * HELD_OUT_SEED for prompt in prompts)
     assert len({prompt.seed for prompt in prompts}) == len(prompts)
-    sound = draw(prompts[3].seed)
+    sound = synthesize(prompts[3].seed)
     assert (sound.caption, sound.attributes) == (prompts[3].caption, prompts[3].attributes)
     others = held_out_prompts(50, 1, longest=2.0)
     assert len(others) == 50
@@ -126,7 +126,7 @@ def test_no_caption_states_what_its_sound_lacks_and_most_state_what_it_has() -> 
 def test_drawn_sounds_are_what_their_captions_say(
     prompts: list[Prompt], classifier: SoundClassifier
 ) -> None:
-    found = tallies(judge([drawn_sound(prompt) for prompt in prompts], prompts, classifier))
+    found = tallies(judge([reference_sound(prompt) for prompt in prompts], prompts, classifier))
     assert list(found) == list(MEASURES)
     for measure, least in (("class", 0.95), ("side", 0.95), ("pitch", 0.9), ("all", 0.85)):
         assert found[measure].count >= 8
@@ -138,7 +138,7 @@ def test_wrong_sounds_are_told_from_right_ones(
     prompts: list[Prompt], classifier: SoundClassifier
 ) -> None:
     prompts = prompts[:24]
-    sounds = [drawn_sound(prompt) for prompt in prompts]
+    sounds = [reference_sound(prompt) for prompt in prompts]
     found = tallies(judge([sounds[-1], *sounds[:-1]], prompts, classifier))
     assert found["class"].share < 0.1
     assert found["all"].share < 0.1
@@ -170,7 +170,7 @@ def test_wilson_intervals() -> None:
 
 def test_stored_classifier_is_small_and_knows_these_classes(classifier: SoundClassifier) -> None:
     assert STORED.stat().st_size < 1_000_000
-    guess = classify(classifier, [draw(HELD_OUT_SEED).audio])[0]
+    guess = classify(classifier, [synthesize(HELD_OUT_SEED).audio])[0]
     assert guess.name in NAMES
     assert 0 < guess.probability <= 1
 
@@ -179,7 +179,7 @@ def test_classifier_minds_neither_gain_nor_side_nor_a_faint_floor(
     classifier: SoundClassifier, prompts: list[Prompt]
 ) -> None:
     rng = np.random.default_rng(0)
-    sounds = [drawn_sound(prompt) for prompt in prompts[:23]]
+    sounds = [reference_sound(prompt) for prompt in prompts[:23]]
     names = [guess.name for guess in classify(classifier, sounds)]
     for change in (
         lambda x: 0.1 * x,
@@ -196,9 +196,9 @@ def test_other_files_are_no_classifier(tmp_path: Path) -> None:
 
 
 def test_bands_have_one_shape_and_disturbing_is_repeatable(prompts: list[Prompt]) -> None:
-    bands = torch.stack([clip_bands(drawn_sound(prompt)) for prompt in prompts[:4]])
+    bands = torch.stack([clip_bands(reference_sound(prompt)) for prompt in prompts[:4]])
     assert bands.shape == (4, BANDS, FRAMES)
-    once, again = (disturbed(bands, torch.Generator().manual_seed(3)) for _ in range(2))
+    once, again = (augmented(bands, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(once, again)
     assert torch.isfinite(once).all()
     assert not torch.equal(once, bands)
@@ -229,8 +229,8 @@ def test_covariances_are_shrunk_to_their_diagonal() -> None:
 
 def test_more_of_the_same_is_nearer_than_noise_or_one_sound(prompts: list[Prompt]) -> None:
     prompts = prompts[:46]
-    drawn = sound_features([drawn_sound(prompt) for prompt in prompts])
-    again = sound_features([drawn_again(prompt, 1) for prompt in prompts])
+    drawn = sound_features([reference_sound(prompt) for prompt in prompts])
+    again = sound_features([resynthesized(prompt, 1) for prompt in prompts])
     rng = np.random.default_rng(0)
     noise = sound_features([rng.normal(0, 0.1, (2, 60000)).astype(np.float32) for _ in prompts])
     reference = Reference.of(drawn)
@@ -246,7 +246,7 @@ def test_evaluation_writes_a_whole_folder(tmp_path: Path, classifier: SoundClass
     prompts = held_out_prompts(6)
     made: list[tuple[str, int, int]] = []
     evaluation = Evaluation(prompts, classifier, seed=5, examples=2)
-    rows = [drawn_row(), Row("quiet <model>", "says nothing", silence)]
+    rows = [resynthesized_row(), Row("quiet <model>", "says nothing", silence)]
     results = [evaluation.judge(row, lambda *event: made.append(event)) for row in rows]
     write_report(tmp_path, evaluation, results, {"base": "0" * 64})
 
@@ -277,7 +277,7 @@ def test_evaluation_writes_a_whole_folder(tmp_path: Path, classifier: SoundClass
     assert not re.search(r"https?:", page)
     sounds = [name for name in files if name.endswith(".flac")]
     played = read_audio(tmp_path / sounds[0], sample_rate=44100, channels=2, samples=30000)
-    assert np.allclose(played, drawn_sound(prompts[0])[:, :30000], atol=1e-4)
+    assert np.allclose(played, reference_sound(prompts[0])[:, :30000], atol=1e-4)
 
 
 def test_every_sound_has_noise_of_its_own(prompts: list[Prompt]) -> None:

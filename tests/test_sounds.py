@@ -16,13 +16,13 @@ from arcmobile.posttrain.sounds import (
     CaptionedSound,
     caption,
     corpus,
-    draw,
-    draw_with,
+    synthesize,
+    synthesize_with,
 )
-from arcmobile.posttrain.sounds.attributes import DRAWN_SECONDS
+from arcmobile.posttrain.sounds.attributes import DEFAULT_SECONDS
 from arcmobile.posttrain.sounds.choosing import choose, choose_one
-from arcmobile.posttrain.sounds.drawing import render
-from arcmobile.posttrain.sounds.signal_words import Heard, hear
+from arcmobile.posttrain.sounds.rendering import render
+from arcmobile.posttrain.sounds.signal_words import MeasuredWords, measure_words
 from arcmobile.runtime.errors import InputError
 
 # Written anew from the English language, not from the generator's lists: (kind, value) that a
@@ -79,7 +79,7 @@ def _false_claims(text: str, sounds: list[Attributes]) -> Iterator[str]:
 
 
 def test_a_seed_gives_the_same_sound_again() -> None:
-    first, again, other = draw(11), draw(11), draw(12)
+    first, again, other = synthesize(11), synthesize(11), synthesize(12)
     assert np.array_equal(first.audio, again.audio)
     assert (first.caption, first.attributes) == (again.caption, again.attributes)
     assert first.caption != other.caption
@@ -88,13 +88,13 @@ def test_a_seed_gives_the_same_sound_again() -> None:
 @pytest.mark.parametrize("seconds", [None, 0.3, 1.0, 2.25, 3.7])
 def test_audio_is_stereo_finite_and_never_clips(seconds: float | None) -> None:
     for seed in range(12):
-        sound = draw(seed, seconds)
+        sound = synthesize(seed, seconds)
         assert sound.audio.dtype == np.float32
         assert sound.audio.shape == (2, round(sound.seconds * MODEL_SAMPLE_RATE))
         assert np.all(np.isfinite(sound.audio))
         assert 0.5 <= np.max(np.abs(sound.audio)) <= 0.9
         if seconds is None:
-            assert DRAWN_SECONDS[0] <= sound.seconds <= DRAWN_SECONDS[1]
+            assert DEFAULT_SECONDS[0] <= sound.seconds <= DEFAULT_SECONDS[1]
         else:
             assert sound.seconds == seconds
 
@@ -123,9 +123,11 @@ def test_every_class_sounds(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def heard() -> list[tuple[CaptionedSound, Heard]]:
-    sounds = [draw(seed) for seed in range(500, 700)]
-    return [(sound, hear(sound.audio)) for sound in sounds if sound.attributes.second is None]
+def heard() -> list[tuple[CaptionedSound, MeasuredWords]]:
+    sounds = [synthesize(seed) for seed in range(500, 700)]
+    return [
+        (sound, measure_words(sound.audio)) for sound in sounds if sound.attributes.second is None
+    ]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def heard() -> list[tuple[CaptionedSound, Heard]]:
     [("pitch", 0.97), ("side", 0.99), ("speed", 0.95), ("brightness", 0.9), ("length", 0.97)],
 )
 def test_said_words_are_heard_in_the_signal(
-    heard: list[tuple[CaptionedSound, Heard]], word: str, share: float
+    heard: list[tuple[CaptionedSound, MeasuredWords]], word: str, share: float
 ) -> None:
     pairs = [(getattr(s.attributes, word), getattr(h, word)) for s, h in heard]
     right = [said == found for said, found in pairs if said is not None]
@@ -141,7 +143,7 @@ def test_said_words_are_heard_in_the_signal(
     assert np.mean(right) >= share
 
 
-def test_numbers_are_heard_too(heard: list[tuple[CaptionedSound, Heard]]) -> None:
+def test_numbers_are_heard_too(heard: list[tuple[CaptionedSound, MeasuredWords]]) -> None:
     hertz = [h.hertz / s.attributes.hertz for s, h in heard if s.attributes.hertz]
     events = [h.events / s.attributes.events for s, h in heard if s.attributes.events and h.events]
     assert np.mean(np.abs(np.log(hertz)) < 0.03) >= 0.97
@@ -170,13 +172,13 @@ def test_captions_vary() -> None:
 
 def test_wanted_words_are_drawn() -> None:
     wanted = Attributes("bell", 3.0, side="right", pitch="mid", length="long")
-    sound = draw_with(wanted, _generator(4))
+    sound = synthesize_with(wanted, _generator(4))
     assert sound.attributes.hertz is not None
-    found = hear(sound.audio)
+    found = measure_words(sound.audio)
     assert (found.side, found.pitch, found.length) == ("right", "mid", "long")
     assert abs(found.hertz / sound.attributes.hertz - 1) < 0.03
 
-    loop = draw_with(Attributes("drum loop", 3.5, speed="medium"), _generator(4)).attributes
+    loop = synthesize_with(Attributes("drum loop", 3.5, speed="medium"), _generator(4)).attributes
     assert loop.bpm is not None
     assert loop.events == pytest.approx(loop.bpm / 30)
 
@@ -184,9 +186,9 @@ def test_wanted_words_are_drawn() -> None:
 def test_a_pair_sounds_in_its_order() -> None:
     second = Attributes("sine tone", 1.2, side="right", pitch="high")
     first = Attributes("organ chord", 2.4, pitch="low", side="left", joined="then", second=second)
-    sound = draw_with(first, _generator(2))
+    sound = synthesize_with(first, _generator(2))
     at = round(sound.attributes.own_seconds * MODEL_SAMPLE_RATE)
-    before, after = hear(sound.audio[:, :at]), hear(sound.audio[:, at:])
+    before, after = measure_words(sound.audio[:, :at]), measure_words(sound.audio[:, at:])
     assert (before.side, before.pitch) == ("left", "low")
     assert (after.side, after.pitch) == ("right", "high")
     assert "organ" in sound.caption.lower()
@@ -202,7 +204,7 @@ def test_a_pair_sounds_in_its_order() -> None:
         (Attributes("sine tone", 2.0), "needs a pitch"),
         (Attributes("alarm", 2.0, pitch="mid"), "needs a speed"),
         (Attributes("pad", 2.0, pitch="high", brightness="dark"), "leave one"),
-        (Attributes("gong", 1.0, length="long"), "no room"),
+        (Attributes("gong", 1.0, length="long"), "too short"),
         (Attributes("rain", 0.01), "out of range"),
         (Attributes("rain", 2.0, joined="then"), "needs both"),
         (Attributes("rain", 2.0, joined="then", second=Attributes("wind", 2.0)), "fit"),
@@ -210,13 +212,13 @@ def test_a_pair_sounds_in_its_order() -> None:
 )
 def test_words_that_cannot_be_are_refused(wanted: Attributes, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        draw_with(wanted, _generator(0))
+        synthesize_with(wanted, _generator(0))
 
 
 def test_hearing_of_signals_made_by_hand() -> None:
     time = np.arange(2 * MODEL_SAMPLE_RATE) / MODEL_SAMPLE_RATE
     tone = np.sin(2 * np.pi * 440 * time).astype(np.float32)
-    found = hear(np.stack((tone, 0.1 * tone)).astype(np.float32))
+    found = measure_words(np.stack((tone, 0.1 * tone)).astype(np.float32))
     assert found.hertz == pytest.approx(440, rel=0.01)
     assert found.left_over_right_decibels == pytest.approx(20, abs=0.1)
     assert (found.side, found.pitch, found.brightness) == ("left", "mid", "dark")
@@ -225,11 +227,11 @@ def test_hearing_of_signals_made_by_hand() -> None:
 
     clicks = np.zeros_like(tone)
     clicks[:: MODEL_SAMPLE_RATE // 6] = 1.0
-    found = hear(np.stack((clicks, clicks)))
+    found = measure_words(np.stack((clicks, clicks)))
     assert found.events == pytest.approx(6, rel=0.03)
     assert (found.side, found.speed) == ("centre", "fast")
 
-    silence = hear(np.zeros((2, 1000), dtype=np.float32))
+    silence = measure_words(np.zeros((2, 1000), dtype=np.float32))
     assert (silence.events, silence.speed, silence.heard_seconds) == (None, None, 0.0)
     with pytest.raises(InputError, match="wanted"):
-        hear(tone)
+        measure_words(tone)

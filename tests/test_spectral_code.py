@@ -23,7 +23,7 @@ from arcmobile.posttrain.autoencoder.stereo_from_mono import stereo_config, ster
 from arcmobile.posttrain.autoencoder.tensors import TrainableAutoencoder, initial_tensors
 from arcmobile.posttrain.autoencoder.trainer import AutoencoderTrainer
 from arcmobile.posttrain.embedded_model import embedded_config, one_channel_autoencoder
-from arcmobile.posttrain.latents.caching import load_encoder
+from arcmobile.posttrain.latents.encoders import load_encoder
 from arcmobile.posttrain.training.settings import AutoencoderSettings, Part
 from arcmobile.runtime.errors import CheckpointError, InputError
 

@@ -21,7 +21,7 @@ from arcmobile.export.model.config import T5Config
 from arcmobile.export.model.t5 import T5Encoder
 from arcmobile.export.model.weights import Weights
 from arcmobile.posttrain.autoencoder.tensors import initial_tensors
-from arcmobile.posttrain.latents import caching as cache_command
+from arcmobile.posttrain.latents import encoders
 from arcmobile.posttrain.latents.cache import (
     STOP,
     CacheSettings,
@@ -31,24 +31,28 @@ from arcmobile.posttrain.latents.cache import (
 from arcmobile.posttrain.latents.completeness import INDEX
 from arcmobile.posttrain.sounds import Attributes, CaptionedSound, caption, version
 from arcmobile.posttrain.sounds.choosing import choose
-from arcmobile.posttrain.text.caption_examples import example, held_out_examples, unknown_words
+from arcmobile.posttrain.text.caption_examples import (
+    held_out_examples,
+    random_example,
+    unknown_words,
+)
 from arcmobile.posttrain.text.caption_reading import HEADS, UNKNOWN, labels
-from arcmobile.posttrain.text.train import new_trainer, resumed, train
+from arcmobile.posttrain.text.train import new_trainer, train
 from arcmobile.posttrain.text.trainer import (
     CaptionTokenizer,
     TextEncoderTrainer,
     accuracies,
 )
 from arcmobile.posttrain.text.vocabulary import write_vocabulary
-from arcmobile.posttrain.training.loop import Rhythm
-from arcmobile.posttrain.training.mapping_source import MappingSource
-from arcmobile.posttrain.training.networks import TRAINING
+from arcmobile.posttrain.training.loop import Intervals
+from arcmobile.posttrain.training.resume import resumed
 from arcmobile.posttrain.training.settings import TextSettings
 from arcmobile.posttrain.training.state import write_tensors
+from arcmobile.posttrain.training.trainable import TRAINING, InMemorySource
 from arcmobile.runtime.errors import CheckpointError, InputError, TrainingError
 from arcmobile.runtime.tokenizer import PromptTokenizer
 
-QUICK = Rhythm(report_every=1, save_every=100, judge_every=100)
+QUICK = Intervals(report=1, save=100, evaluate=100)
 
 
 # --- vocabulary ----------------------------------------------------------------------------------
@@ -135,7 +139,7 @@ def test_captions_are_read_as_they_are_written() -> None:
 
 def test_examples_come_from_the_seed_and_loosening_keeps_what_is_said() -> None:
     first, again = (
-        [example(rng) for _ in range(20)]
+        [random_example(rng) for _ in range(20)]
         for rng in (np.random.default_rng(4), np.random.default_rng(4))
     )
     assert first == again
@@ -173,7 +177,7 @@ def test_training_reads_classes(config: T5Config, tokenizer: CaptionTokenizer) -
 
     # The encoder of a checkpoint with these tensors gives the same, padded to all its tokens.
     tensors = trainer.network.checkpoint_tensors()
-    weights = Weights(MappingSource(tensors))
+    weights = Weights(InMemorySource(tensors))
     encoder = T5Encoder(config, 64, weights, TRAINING)
     assert weights.ledger.clean()
     assert {*weights.ledger.requested} == {*tensors}
@@ -192,13 +196,16 @@ def test_a_resumed_training_is_the_same(vocabulary: Path, config: T5Config, tmp_
         (text / "tokenizer.json").write_bytes((vocabulary / "tokenizer.json").read_bytes())
         (text / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
     whole = new_trainer(tmp_path / "whole" / "text_encoder", settings)
-    train(whole, tmp_path / "whole", seconds=60, held_out=20, rhythm=QUICK)
+    train(whole, tmp_path / "whole", seconds=60, held_out=20, intervals=QUICK)
 
     parts = new_trainer(tmp_path / "parts" / "text_encoder", settings)
     parts.train_step()
     write_tensors(tmp_path / "parts" / "state.safetensors", *parts.state())
-    again = resumed(tmp_path / "parts", {})
-    train(again, tmp_path / "parts", seconds=60, held_out=20, rhythm=QUICK)
+    folder = tmp_path / "parts" / "text_encoder"
+    again = resumed(
+        tmp_path / "parts", TextSettings, {}, lambda settings: new_trainer(folder, settings)
+    )
+    train(again, tmp_path / "parts", seconds=60, held_out=20, intervals=QUICK)
     first, second = (
         load_file(tmp_path / name / "text_encoder" / "model.safetensors")
         for name in ("whole", "parts")
@@ -219,7 +226,7 @@ def test_a_training_that_diverges_leaves_its_words_alone(
     (text / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
     trainer = new_trainer(text, TextSettings(steps=9, batch=8, warmup=1, learning_rate=1e25))
     with pytest.raises(TrainingError, match="text encoder diverged"):
-        train(trainer, tmp_path, seconds=60, held_out=20, rhythm=QUICK)
+        train(trainer, tmp_path, seconds=60, held_out=20, intervals=QUICK)
     assert not (text / "model.safetensors").exists()
     assert not (tmp_path / "state.safetensors").exists()
 
@@ -240,7 +247,7 @@ def test_commands_say_what_is_wrong(tmp_path: Path) -> None:
 SETTINGS = CacheSettings(source="a", samples=64, shard=4, batch=3)
 
 
-def draw_sound(seed: int) -> CaptionedSound:
+def make_sound(seed: int) -> CaptionedSound:
     """16 to 19 samples of the value seed / 100."""
     audio = np.full((2, 16 + seed % 4), seed / 100, dtype=np.float32)
     attributes = Attributes("wind", 1.0, side="left")
@@ -262,7 +269,7 @@ class CountingEncoder:
 def fill(folder: Path, count: int, settings: CacheSettings = SETTINGS) -> tuple[int, list[int]]:
     """Sounds encoded, and the counts that were reported."""
     encode, heard = CountingEncoder(), list[int]()
-    cache_latents(encode, folder, count, 10, heard.append, settings, draw_sound)
+    cache_latents(encode, folder, count, 10, heard.append, settings, make_sound)
     return encode.sounds, heard
 
 
@@ -293,7 +300,7 @@ def test_a_broken_off_cache_goes_on(tmp_path: Path) -> None:
         (tmp_path / "stopped" / STOP).touch()
 
     encode = CountingEncoder()
-    complete = cache_latents(encode, tmp_path / "stopped", 8, 10, stopping, SETTINGS, draw_sound)
+    complete = cache_latents(encode, tmp_path / "stopped", 8, 10, stopping, SETTINGS, make_sound)
     assert (complete, encode.sounds) == (False, 4)
 
 
@@ -376,7 +383,7 @@ def test_the_encoder_divides_by_the_scale(micro_checkpoint: Path, tmp_path: Path
     write_tensors(tmp_path / "autoencoder.safetensors", tensors, {"step": 1})
     summary = {"config": config.model_dump(mode="json"), "latents": {"scale": 2.0}}
     (tmp_path / "autoencoder.json").write_text(json.dumps(summary), encoding="utf-8")
-    encode, source = cache_command.load_encoder(tmp_path)
+    encode, source = encoders.load_encoder(tmp_path)
     audio = torch.randn(1, 2, 64, generator=torch.Generator().manual_seed(0))
     mean, stdev = encode(audio)
     with torch.no_grad():
@@ -385,4 +392,4 @@ def test_the_encoder_divides_by_the_scale(micro_checkpoint: Path, tmp_path: Path
     torch.testing.assert_close(stdev * 2, expected[1])
     summary["latents"]["scale"] = 3.0
     (tmp_path / "autoencoder.json").write_text(json.dumps(summary), encoding="utf-8")
-    assert cache_command.load_encoder(tmp_path)[1] != source
+    assert encoders.load_encoder(tmp_path)[1] != source

@@ -25,7 +25,6 @@ from arcmobile.posttrain.autoencoder.spectral_losses import (
     QUIETEST,
     LogMel,
     StftLoss,
-    a_weighting,
     left_right_mid_side,
     magnitudes,
     mel_matrix,
@@ -38,7 +37,7 @@ from arcmobile.posttrain.autoencoder.tensors import (
     expected_shapes,
     initial_tensors,
 )
-from arcmobile.posttrain.autoencoder.train import Habits, resumed, train
+from arcmobile.posttrain.autoencoder.train import train
 from arcmobile.posttrain.autoencoder.trainer import (
     AutoencoderTrainer,
     kl_divergence,
@@ -46,7 +45,7 @@ from arcmobile.posttrain.autoencoder.trainer import (
     waveform_distance,
 )
 from arcmobile.posttrain.autoencoder.waveform_discriminator import (
-    Judgement,
+    ScaleOutput,
     WaveformDiscriminator,
     adversarial_loss,
     discriminator_loss,
@@ -54,12 +53,15 @@ from arcmobile.posttrain.autoencoder.waveform_discriminator import (
 )
 from arcmobile.posttrain.embedded_model import embedded_config, one_channel_autoencoder
 from arcmobile.posttrain.training import loop as training_loop
+from arcmobile.posttrain.training import resume
 from arcmobile.posttrain.training import state as training_state
+from arcmobile.posttrain.training.loop import Intervals
+from arcmobile.posttrain.training.metrics import METRICS, append_metrics, read_metrics
 from arcmobile.posttrain.training.settings import AutoencoderSettings
 from arcmobile.runtime.errors import CheckpointError, InputError, OutputError, TrainingError
 
 SAMPLES = 4096
-HABITS = Habits(report_every=2, save_every=2, judge_every=100, held_out=2)
+QUICK = {"intervals": Intervals(report=2, save=2, evaluate=100), "held_out": 2}
 
 
 def tone(seed: int) -> Audio:
@@ -121,14 +123,6 @@ def test_stft_loss_sees_gain_and_side() -> None:
     assert float(StftLoss((512,))(swapped, audio)) > float(StftLoss((512,))(0.9 * audio, audio))
 
 
-def test_a_weighting_at_standard_frequencies() -> None:
-    decibels = 20 * torch.log10(a_weighting(torch.tensor([31.623, 100.0, 1000.0, 10_000.0])))
-    # IEC 61672-1, table 3, at exact band centres; it is rounded to tenths.
-    torch.testing.assert_close(
-        decibels, torch.tensor([-39.4, -19.1, 0.0, -2.5]), atol=0.1, rtol=0.0
-    )
-
-
 def test_log_mel_of_a_gain_is_the_gain() -> None:
     matrix = mel_matrix(80, 2048, 44100)
     torch.testing.assert_close(matrix.sum(1), torch.ones(80))
@@ -145,8 +139,8 @@ def test_kl_and_waveform_distance_by_hand() -> None:
 
 
 def test_adversarial_losses_by_hand() -> None:
-    real = [Judgement(torch.tensor([2.0, 0.5]), (torch.tensor([1.0, -3.0]),))]
-    made = [Judgement(torch.tensor([-3.0, 0.0]), (torch.tensor([2.0, -3.0]),))]
+    real = [ScaleOutput(torch.tensor([2.0, 0.5]), (torch.tensor([1.0, -3.0]),))]
+    made = [ScaleOutput(torch.tensor([-3.0, 0.0]), (torch.tensor([2.0, -3.0]),))]
     assert float(discriminator_loss(real, made)) == pytest.approx(0.25 + 0.5)
     assert float(adversarial_loss(made)) == pytest.approx(1.5)
     assert float(feature_distance(real, made)) == pytest.approx(0.5 / 2)
@@ -260,11 +254,17 @@ def test_learning_rate_warms_up_and_decays() -> None:
     assert chosen.rate_at(1000) == pytest.approx(0.1)
 
 
+def resumed(config: AutoencoderConfig, out: Path) -> AutoencoderTrainer:
+    return resume.resumed(
+        out, AutoencoderSettings, {}, lambda settings: AutoencoderTrainer(config, settings)
+    )
+
+
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     tmp_path: Path, micro_autoencoder: AutoencoderConfig
 ) -> None:
     whole = AutoencoderTrainer(micro_autoencoder, settings())
-    train(whole, tmp_path / "whole", seconds=60, habits=HABITS, draw_sound=tone)
+    train(whole, tmp_path / "whole", seconds=60, **QUICK, make_sound=tone)
 
     halves = tmp_path / "halves"
     first = AutoencoderTrainer(micro_autoencoder, settings())
@@ -272,17 +272,17 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
         first.train_step(crop_batch(0, step, 2, SAMPLES, tone))
         if step == 3:
             training_loop.save(first, halves)
-    training_state.append_metrics(halves / training_loop.METRICS, {"step": 5, "loss": 1.0})
-    second = resumed(micro_autoencoder, halves, {}, device="cpu", compiled=False)
+    append_metrics(halves / METRICS, {"step": 5, "loss": 1.0})
+    second = resumed(micro_autoencoder, halves)
     assert second.step == 4
-    train(second, halves, seconds=60, habits=HABITS, draw_sound=tone)
+    train(second, halves, seconds=60, **QUICK, make_sound=tone)
 
     ends = [load_file(folder / training_loop.STATE) for folder in (tmp_path / "whole", halves)]
     assert ends[0].keys() == ends[1].keys()
     for name, value in ends[0].items():
         assert torch.equal(value, ends[1][name]), name
-    steps = [row["step"] for row in training_state.read_metrics(halves / "metrics.jsonl")]
-    assert steps == [6, 6]  # losses and figures; the row from behind the state is gone
+    steps = [row["step"] for row in read_metrics(halves / METRICS)]
+    assert steps == [6, 6]  # losses and figures; the row after the state is gone
 
 
 def test_stop_file_and_what_a_training_leaves(
@@ -295,7 +295,7 @@ def test_stop_file_and_what_a_training_leaves(
             (tmp_path / training_loop.STOP).touch()
         return tone(seed)
 
-    train(trainer, tmp_path, seconds=60, habits=HABITS, draw_sound=draw_and_stop)
+    train(trainer, tmp_path, seconds=60, **QUICK, make_sound=draw_and_stop)
     assert trainer.step < 10
     found = {path.name for path in tmp_path.iterdir()}
     assert {"state.safetensors", "metrics.jsonl", "losses.png", "examples"} <= found
@@ -329,7 +329,7 @@ def test_a_training_that_diverges_leaves_nothing(
 ) -> None:
     trainer = AutoencoderTrainer(micro_autoencoder, settings(steps=steps, learning_rate=1e25))
     with pytest.raises(TrainingError, match="autoencoder diverged at step"):
-        train(trainer, tmp_path, seconds=60, habits=HABITS, draw_sound=tone)
+        train(trainer, tmp_path, seconds=60, **QUICK, make_sound=tone)
     assert {path.name for path in tmp_path.iterdir()} <= {"metrics.jsonl"}
 
 
@@ -356,13 +356,13 @@ def test_faulty_states_and_folders_are_refused(
     tmp_path: Path, micro_autoencoder: AutoencoderConfig
 ) -> None:
     with pytest.raises(InputError, match="--resume"):
-        resumed(micro_autoencoder, tmp_path, {}, device="cpu", compiled=False)
+        resumed(micro_autoencoder, tmp_path)
     training_loop.save(AutoencoderTrainer(micro_autoencoder, settings()), tmp_path)
-    with pytest.raises(CheckpointError, match="another autoencoder"):
-        resumed(embedded_config().autoencoder, tmp_path, {}, device="cpu", compiled=False)
+    with pytest.raises(CheckpointError, match="another model"):
+        resumed(embedded_config().autoencoder, tmp_path)
     (tmp_path / training_loop.STATE).write_bytes(b"\x08" * 40)
     with pytest.raises(CheckpointError, match="not a file of a training"):
-        resumed(micro_autoencoder, tmp_path, {}, device="cpu", compiled=False)
+        resumed(micro_autoencoder, tmp_path)
     result = CliRunner().invoke(app, ["posttrain", "autoencoder", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "holds a training" in result.output

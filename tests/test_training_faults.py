@@ -19,27 +19,29 @@ import torch
 from torch import Tensor
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder
-from arcmobile.posttrain.arc.train import base_generator
-from arcmobile.posttrain.flow.train import resumed, train
+from arcmobile.posttrain.flow.batches import checkpoint_batches
+from arcmobile.posttrain.flow.generator import base_generator
+from arcmobile.posttrain.flow.train import train as train_flow
 from arcmobile.posttrain.flow.trainer import FlowTrainer
 from arcmobile.posttrain.latents.cache import CacheSettings, LatentCache, cache_sound_folder
 from arcmobile.posttrain.latents.captions_file import read_captions
-from arcmobile.posttrain.latents.folder_writer import is_being_written, only_writer
 from arcmobile.posttrain.latents.sound_folder import SoundFolder
-from arcmobile.posttrain.training.loop import METRICS, STATE, run_training
+from arcmobile.posttrain.training.folder_lock import is_being_written, only_writer
+from arcmobile.posttrain.training.loop import STATE, run_training
+from arcmobile.posttrain.training.metrics import (
+    METRICS,
+    append_metrics,
+    keep_metrics_until,
+    read_metrics,
+)
+from arcmobile.posttrain.training.resume import resumed
 from arcmobile.posttrain.training.settings import (
     ArcSettings,
     AutoencoderSettings,
     FlowSettings,
     Part,
 )
-from arcmobile.posttrain.training.state import (
-    append_metrics,
-    keep_metrics_until,
-    read_metrics,
-    read_tensors,
-    write_tensors,
-)
+from arcmobile.posttrain.training.state import read_tensors, write_tensors
 from arcmobile.runtime.errors import CheckpointError, InputError, OutputError, TrainingError
 
 CHANNELS, FRAMES = 8, 16
@@ -97,29 +99,39 @@ def flow_trainer(base: CheckpointFolder, rate: float, steps: int) -> FlowTrainer
     return FlowTrainer(base_generator(base), settings)
 
 
+def train(trainer: FlowTrainer, base: CheckpointFolder, cache: LatentCache, out: Path) -> None:
+    settings = trainer.settings
+    batches = checkpoint_batches(cache, base, seed=settings.seed, size=settings.batch)
+    train_flow(trainer, base, batches, out, seconds=60)
+
+
 @pytest.mark.parametrize("steps", [1, 40])  # the last step's weights are used by no other step
 def test_a_training_that_diverges_leaves_nothing(
     base: CheckpointFolder, cache: LatentCache, tmp_path: Path, steps: int
 ) -> None:
     with pytest.raises(TrainingError, match=r"diverged at step .*no state was saved.*--rate"):
-        train(flow_trainer(base, 1e25, steps), base, cache, tmp_path, 60)
+        train(flow_trainer(base, 1e25, steps), base, cache, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] in ([], [METRICS])
 
 
 def test_a_training_that_diverges_later_leaves_its_last_sound_state(
     base: CheckpointFolder, cache: LatentCache, tmp_path: Path
 ) -> None:
-    train(flow_trainer(base, 1e-4, 2), base, cache, tmp_path, 60)
+    train(flow_trainer(base, 1e-4, 2), base, cache, tmp_path)
     state = (tmp_path / STATE).read_bytes()
     written = CheckpointFolder.open(tmp_path / "checkpoint").digest()
     changed = {"learning_rate": 1e25, "steps": 40}
-    broken = resumed(base, tmp_path, changed, device="cpu", compiled=False)
+
+    def make(settings: FlowSettings) -> FlowTrainer:
+        return FlowTrainer(base_generator(base), settings)
+
+    broken = resumed(tmp_path, FlowSettings, changed, make)
     with pytest.raises(TrainingError, match="the state of step 2 is kept: go on with --resume"):
-        train(broken, base, cache, tmp_path, 60)
+        train(broken, base, cache, tmp_path)
     assert (tmp_path / STATE).read_bytes() == state
     assert CheckpointFolder.open(tmp_path / "checkpoint").digest() == written
-    again = resumed(base, tmp_path, {"steps": 3}, device="cpu", compiled=False)
-    train(again, base, cache, tmp_path, 60)
+    again = resumed(tmp_path, FlowSettings, {"steps": 3}, make)
+    train(again, base, cache, tmp_path)
     assert again.step == 3
 
 
@@ -210,20 +222,20 @@ class Counting:
 
 
 def run(trainer: Counting, out: Path) -> list[str]:
-    """What was judged before the training was interrupted."""
-    judged: list[str] = []
+    """What was evaluated before the training was interrupted."""
+    evaluated: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         run_training(
             trainer,
             out,
             name="counting",
             train_step=trainer.train_step,
-            judge=lambda: judged.append("judged"),
+            evaluate=lambda: evaluated.append("evaluated"),
             steps=10,
             seconds=60,
             watched="loss",
         )
-    return judged
+    return evaluated
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -262,12 +274,11 @@ def test_every_format_is_read_and_what_is_not_taken_as_it_is_is_said(tmp_path: P
     folder = SoundFolder(tmp_path, SAMPLES, RATE)
     assert [path.name for path in folder.paths] == ["a.mp3", "b.aiff", "c.W64"]
     assert folder.notes == (
-        "3 files left out, as they are no sound files that can be read: "
-        "broken.wav, film.m4a, pipe.wav",
+        "3 files left out, not readable as sound: broken.wav, film.m4a, pipe.wav",
         "1 file without a sound file of that name: alone.txt",
         "1 file resampled to 8192 Hz: a.mp3",
         "1 file cut to 0.5 s: more/deep/c.W64",
-        "1 file of more than two channels: the first two are taken: b.aiff",
+        "1 file with more than two channels, of which the first two are used: b.aiff",
     )
     assert [round(folder[index].seconds, 1) for index in range(3)] == [0.4, 0.5, 0.5]
     assert folder[1].audio.shape == (2, SAMPLES)

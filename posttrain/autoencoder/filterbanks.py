@@ -1,9 +1,9 @@
-"""Filter banks that long strided convolutions start from: spectra in, spectra out.
+"""Filter banks to initialize long strided convolutions with.
 
-A convolution that turns hundreds of samples into one frame, or back, has to become some transform
-between time and frequency before anything behind it can learn. Started from one, the layers at the
-frame rate learn to read and write spectra from their first step (the idea of Siuzdak 2024, "Vocos",
-within Oobleck).
+A convolution that turns hundreds of samples into one frame, or back, has to become a transform
+between time and frequency before any other layer can learn. Initialized as one, it lets the layers
+at the frame rate learn spectra from their first step (the idea of Siuzdak 2024, "Vocos", within
+Oobleck).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _LOWEST_HERTZ = 40.0
 
 
 def spaced_tones(tones: int, hop: int) -> Tensor:
-    """Windowed cosines to build sounds of, (tones, 2 * hop), of unit norm.
+    """Return windowed cosines to synthesize with, (tones, 2 * hop), of unit norm.
 
     All are multiples of the frame rate, so that frames of the same values join to a steady tone:
-    spectra of magnitudes make sound, no phase has to be learned. Evenly spaced at the bottom, by
-    equal ratios above: a hundred of them do where a complete transform needs a thousand. Phases
-    are random, or noise would be a pulse per frame.
+    magnitudes suffice, no phase has to be learned. Evenly spaced at the bottom, by equal ratios
+    above: a hundred of them replace the thousand of a complete transform. Phases are random, or
+    noise would be a pulse per frame.
     """
     multiples = tone_multiples(tones, hop)[:, None]
     phases = np.random.default_rng(0).uniform(0, 2 * np.pi, (tones, 1))
@@ -33,12 +33,12 @@ def spaced_tones(tones: int, hop: int) -> Tensor:
 
 
 def tone_multiples(tones: int, hop: int) -> NDArray[np.float64]:
-    """The frequencies of :func:`spaced_tones` over the frame rate, (tones,) whole numbers."""
+    """Return the frequencies of :func:`spaced_tones` over the frame rate, (tones,), whole."""
     return _spaced(tones, 0.45 * hop)
 
 
 def _spaced(count: int, top: float) -> NDArray[np.float64]:
-    """``count`` whole numbers from 1 up to ``top``: at first all, then by a ratio."""
+    """Whole numbers from 1 up to ``top``: consecutive at first, then by a ratio."""
 
     def numbers(ratio: float) -> NDArray[np.float64]:
         exact = [1.0]
@@ -54,10 +54,10 @@ def _spaced(count: int, top: float) -> NDArray[np.float64]:
 
 
 def mel_spaced_pairs(pairs: int, length: int, sample_rate: int) -> Tensor:
-    """Windowed cosines and sines at mel-spaced frequencies, (2 * pairs, length), of unit norm.
+    """Return windowed cosines and sines at mel-spaced frequencies, (2 * pairs, length).
 
-    The higher the frequency, the shorter the window, so that neighbours meet without a gap; but
-    never much below the length, or sound between two frames would go unheard.
+    Of unit norm. The higher the frequency, the shorter the window, so that neighbouring bands meet;
+    but never much below the length, or sound between two frames would be missed.
     """
     top = 2595 * np.log10(1 + 0.45 * sample_rate / 700)
     bottom = 2595 * np.log10(1 + _LOWEST_HERTZ / 700)

@@ -1,4 +1,4 @@
-"""How well an autoencoder gives sounds back: figures, spectrograms, WAV files."""
+"""How well an autoencoder reconstructs sounds: figures, spectrograms, WAV files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ReconstructionFigures:
 
 
 def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
-    """dB per sound, of (B, C, samples) with channels taken together; silence gives -inf or nan."""
+    """Return dB per sound (B, C, samples), channels together; silence gives -inf or nan."""
     ours, theirs = estimate.flatten(1), target.flatten(1)
     scale = (ours * theirs).sum(1, keepdim=True) / theirs.square().sum(1, keepdim=True)
     projected = scale * theirs
@@ -50,7 +50,7 @@ def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def log_spectral_distance(estimate: Tensor, target: Tensor) -> Tensor:
-    """dB per sound, of (B, C, samples); see :class:`ReconstructionFigures`."""
+    """Return dB per sound (B, C, samples); see :class:`ReconstructionFigures`."""
     ours, theirs = (
         magnitudes(short_time_spectra(audio, _LSD_SIZE)).log() for audio in (estimate, target)
     )
@@ -58,7 +58,7 @@ def log_spectral_distance(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def figures(estimates: Sequence[Audio], targets: Sequence[Audio]) -> ReconstructionFigures:
-    """Of sounds (2, samples), each as long as its target."""
+    """Measure sounds (2, samples), each as long as its target."""
     mel = LogMel(MODEL_SAMPLE_RATE)
     rows = []
     for estimate, target in zip(estimates, targets, strict=True):
@@ -76,21 +76,21 @@ def figures(estimates: Sequence[Audio], targets: Sequence[Audio]) -> Reconstruct
 def reconstruct_all(
     reconstruct: Callable[[Tensor], Tensor], sounds: Sequence[Audio], ratio: int
 ) -> list[Audio]:
-    """Each sound (2, samples), zero-padded to whole latent frames, through ``reconstruct``."""
+    """Reconstruct sounds (2, samples), zero-padded to whole latent frames."""
     results = []
     for sound in sounds:
         samples = sound.shape[1]
         padded = np.pad(sound, ((0, 0), (0, -samples % ratio)))
         with torch.no_grad():
-            made = reconstruct(torch.from_numpy(padded)[None])[0]
-        results.append(np.ascontiguousarray(made[:, :samples].cpu().numpy()))
+            estimate = reconstruct(torch.from_numpy(padded)[None])[0]
+        results.append(np.ascontiguousarray(estimate[:, :samples].cpu().numpy()))
     return results
 
 
 def write_examples(
     folder: Path, targets: Sequence[Audio], estimates: Sequence[Audio], captions: Sequence[str]
 ) -> None:
-    """WAV files of the first few pairs, and one image of their spectrograms (left channel)."""
+    """Write the first few pairs as WAV files, and an image of their left spectrograms."""
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
 """Latents by principal components of a sound's spectrum: what the autoencoder starts from.
 
-A decoder whose last stage adds up steady tones (:func:`.filterbanks.spaced_tones`) needs no more
-than their magnitudes, so a sound's latent can be had without a network: magnitudes in the tones'
-bands, their square roots (about as loudness grows), and of the frames of one latent the principal
-components over drawn sounds. Latents are known before training, then: a DiT can be trained on them
-at once, the decoder begins as the inverse of the above, and the encoder learns to give them.
+A decoder whose last stage adds up steady tones (:func:`.filterbanks.spaced_tones`) only needs their
+magnitudes, so latents can be computed without a network: magnitudes in the tones' bands, their
+square roots (about as loudness grows), and the principal components of the frames of one latent
+over synthesized sounds. So a DiT can be trained at once, the decoder starts as the inverse, and the
+encoder learns to imitate the code.
 
 On 92 held-out sounds the untrained decoder kept 88 of 92 classes with 32 numbers per 46 ms.
 Trained from noise with the same sizes, encoder and decoder kept 31 after 1500 steps.
@@ -30,13 +30,13 @@ from arcmobile.runtime.errors import CheckpointError
 
 CODE = "spectral_code.safetensors"
 
-_QUIETEST = 1e-3  # magnitude added before the root, which would be steep without end at 0
-_EVENING = 0.5  # 0: components as large as they are, 1: all of the same size
+_QUIETEST = 1e-3  # magnitude added before the root, whose slope is infinite at 0
+_WHITENING = 0.5  # 0: components keep their sizes, 1: all get the same size
 _FEWEST_TONES = 8
 
 
 def has_spectral_code(config: AutoencoderConfig) -> bool:
-    """Whether the decoder is of the form that this is for: tones of one channel, in two stages."""
+    """Return whether the decoder can use a code: tones of one channel, in two stages."""
     stages = config.decoder.config.stages
     if config.io_channels != 1 or len(stages) != 2:
         return False
@@ -46,10 +46,10 @@ def has_spectral_code(config: AutoencoderConfig) -> bool:
 
 @dataclass(frozen=True)
 class SpectralCode:
-    """How the sound of a channel becomes latents.
+    """The transform from the sound of a channel to latents.
 
     Attributes:
-        mean: (parts, tones), square roots of magnitudes; ``parts`` frames make one latent.
+        mean: (parts, tones), square roots of magnitudes; one latent covers ``parts`` frames.
         components: (latent_dim, parts, tones), orthonormal.
         spread: (latent_dim,), the size of a latent of 1 along its component.
         gain: of a sound over the sum of its tones times their magnitudes.
@@ -63,7 +63,7 @@ class SpectralCode:
     hop: int
 
     def encode(self, audio: Tensor) -> Tensor:
-        """(B, C, samples) -> (B, C * latent_dim, frames): latents of one channel after another.
+        """Map (B, C, samples) to (B, C * latent_dim, frames): one channel after another.
 
         ``samples`` is a multiple of parts * hop.
         """
@@ -74,28 +74,33 @@ class SpectralCode:
         return latents.reshape(len(audio), -1, latents.shape[-1])
 
     def save(self, folder: Path) -> None:
-        """Into :data:`CODE`; raises OutputError."""
+        """Write :data:`CODE` into a folder; raise OutputError if that fails."""
         tensors = {"mean": self.mean, "components": self.components, "spread": self.spread}
         write_tensors(folder / CODE, tensors, {"gain": self.gain, "hop": self.hop})
 
     @classmethod
     def load(cls, folder: Path) -> SpectralCode | None:
-        """None where the folder has none. Raises CheckpointError for a damaged one."""
+        """Read the code of a folder; None if it has none.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
         if not (folder / CODE).is_file():
             return None
-        tensors, header = read_tensors(folder / CODE, way_out="train the autoencoder anew")
+        tensors, header = read_tensors(folder / CODE, way_out="train the autoencoder again")
         try:
             return cls(**tensors, gain=float(header["gain"]), hop=int(header["hop"]))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"{folder / CODE}: not a spectral code ({error}); train the autoencoder anew"
+                f"{folder / CODE}: not a spectral code ({error}); train the autoencoder again"
             ) from None
 
 
 def band_magnitudes(audio: Tensor, tones: int, hop: int) -> Tensor:
-    """(B, samples) -> rms in the band of each tone, (B, frames, tones), of the middle of a frame.
+    """Map (B, samples) to the rms in the band of each tone, (B, frames, tones).
 
-    White noise of rms r has r times the root of the number of a band's bins.
+    Measured in the middle of each frame. White noise of rms r gives r times the root of the number
+    of a band's bins.
     """
     window = torch.hann_window(2 * hop, device=audio.device)
     frames = functional.pad(audio, (hop // 2, hop // 2)).unfold(-1, 2 * hop, hop)
@@ -105,7 +110,7 @@ def band_magnitudes(audio: Tensor, tones: int, hop: int) -> Tensor:
 
 @cache
 def _bands(tones: int, hop: int) -> Tensor:
-    """(hop + 1, tones): which bins of a window of 2 * hop belong to which tone."""
+    """Which bins of a window of 2 * hop belong to which tone, (hop + 1, tones)."""
     bins = 2 * tone_multiples(tones, hop)
     between = (bins[1:] + bins[:-1]) / 2
     place = np.searchsorted(between, np.arange(hop + 1))
@@ -120,7 +125,7 @@ def _roots(magnitudes: Tensor) -> Tensor:
 
 
 def joined_tones(magnitudes: Tensor, hop: int) -> Tensor:
-    """(B, frames, tones) -> (B, frames * hop): each tone as loud as said, times a common factor."""
+    """Map magnitudes (B, frames, tones) to sound (B, frames * hop), up to a common factor."""
     frames = magnitudes @ spaced_tones(magnitudes.shape[-1], hop).to(magnitudes)
     halves = functional.pad(frames[..., :hop], (0, 0, 0, 1)) + functional.pad(
         frames[..., hop:], (0, 0, 1, 0)
@@ -130,14 +135,14 @@ def joined_tones(magnitudes: Tensor, hop: int) -> Tensor:
 
 
 def fit_spectral_code(
-    config: AutoencoderConfig, draw_sound: Callable[[int], npt.NDArray[np.float32]], seeds: range
+    config: AutoencoderConfig, make_sound: Callable[[int], npt.NDArray[np.float32]], seeds: range
 ) -> SpectralCode:
-    """The components that keep most of the sounds (C, samples) of ``seeds``."""
+    """Fit the components that keep most of the sounds (C, samples) of ``seeds``."""
     _, tones, hop = config.decoder.config.stages[0]
     ratio = config.downsampling_ratio
     covered, compared, pieces = 0.0, 0.0, []
     for seed in seeds:
-        sound = torch.from_numpy(np.ascontiguousarray(draw_sound(seed)))
+        sound = torch.from_numpy(np.ascontiguousarray(make_sound(seed)))
         sound = functional.pad(sound, (0, -sound.shape[-1] % ratio))
         magnitudes = band_magnitudes(sound, tones, hop)
         again = band_magnitudes(joined_tones(magnitudes, hop), tones, hop)
@@ -149,8 +154,8 @@ def fit_spectral_code(
     kept = directions.flip(1)[:, : config.latent_dim].T
     deviations = variances.flip(0)[: config.latent_dim].clamp_min(1e-12).sqrt()
     shape = (ratio // hop, tones)
-    # Of unit size on the whole, so that the latent's scale is 1.
-    spread = deviations**_EVENING
+    # Latents have unit size overall, so that their scale is 1.
+    spread = deviations**_WHITENING
     spread = spread * (deviations / spread).square().mean().sqrt()
     return SpectralCode(
         mean=roots.mean(0).view(shape).float(),

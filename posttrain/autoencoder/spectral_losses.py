@@ -27,7 +27,7 @@ FFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
 """Samples; the hop is a quarter of it."""
 
 FLOOR = 1e-3
-"""Magnitude at which a logarithm stops to tell quiet from silent: -60 dB of full-scale noise.
+"""Magnitude at which a logarithm no longer separates quiet from silent: -60 dB of full-scale noise.
 
 At -80 dB the silence between sounds made up most of the loss.
 """
@@ -40,17 +40,17 @@ QUIETEST = 0.03  # spectral convergence relates errors to no less than this rms
 _MEL_BANDS, _MEL_FFT = 80, 2048
 
 
-def short_time_spectra(audio: Tensor, size: int) -> Tensor:
-    """Hann-windowed spectra of (B, C, samples): real (B, C, size // 2 + 1, frames, 2).
+def short_time_spectra(audio: Tensor, size: int, hop: int | None = None) -> Tensor:
+    """Map (B, C, samples) to Hann-windowed spectra: real (B, C, size // 2 + 1, frames, 2).
 
-    Samples before the start and behind the end are zeros.
+    The hop is a quarter of the size by default; samples before the start and after the end are 0.
     """
     window = torch.hann_window(size, device=audio.device)
     batch, channels, samples = audio.shape
     spectra = torch.stft(
         audio.reshape(batch * channels, samples),
         size,
-        size // _OVERLAP,
+        hop or size // _OVERLAP,
         window=window,
         center=True,
         pad_mode="constant",
@@ -61,9 +61,9 @@ def short_time_spectra(audio: Tensor, size: int) -> Tensor:
 
 
 def left_right_mid_side(spectra: Tensor) -> Tensor:
-    """(B, 2, ...) -> (B, 4, ...): mid and side are sum and difference over sqrt(2).
+    """Map (B, 2, ...) to (B, 4, ...): mid and side are sum and difference over sqrt(2).
 
-    Of a single channel, (B, 1, ...), there is only itself.
+    A single channel, (B, 1, ...), stays as it is.
     """
     if spectra.shape[1] == 1:
         return spectra
@@ -73,12 +73,12 @@ def left_right_mid_side(spectra: Tensor) -> Tensor:
 
 
 def magnitudes(spectra: Tensor, floor: float = FLOOR) -> Tensor:
-    """(..., 2) -> (...): absolute values, smoothly kept above ``floor``."""
+    """Map (..., 2) to absolute values (...), smoothly kept above ``floor``."""
     return (spectra.square().sum(-1) + floor**2).sqrt()
 
 
 def convergence(estimate: Tensor, target: Tensor, quietest: float) -> Tensor:
-    """Spectral convergence of magnitudes (B, signals, F, T), mean over batch and signals.
+    """Return the spectral convergence of magnitudes (B, signals, F, T), mean over both.
 
     Each signal is measured by its own size, so that a quiet channel, or a silent side, counts as
     much as a loud one. ``quietest`` is the root mean square that a target counts as at least.
@@ -89,7 +89,7 @@ def convergence(estimate: Tensor, target: Tensor, quietest: float) -> Tensor:
 
 
 def spectral_distance(estimate: Tensor, target: Tensor, logarithm: float = LOGARITHM) -> Tensor:
-    """Distance of magnitudes (B, signals, F, T): of loud parts, of all parts, of their logs.
+    """Return the distance of magnitudes (B, signals, F, T), of their roots, and of their logs.
 
     The logs' L1 distance (Yamamoto et al.) is least at the median, which is silence for sparse
     spectrograms; the convergence of compressed magnitudes is least at their mean, and so gets a
@@ -106,21 +106,11 @@ def spectral_distance(estimate: Tensor, target: Tensor, logarithm: float = LOGAR
 def stereo_distance(
     estimate: Tensor, target: Tensor, floor: float = FLOOR, logarithm: float = LOGARITHM
 ) -> Tensor:
-    """The same of left, right, mid and side together, of spectra (B, 2, F, T, 2)."""
+    """Return :func:`spectral_distance` of left, right, mid and side, of spectra (B, 2, F, T, 2)."""
     ours, theirs = (
         magnitudes(left_right_mid_side(spectra), floor) for spectra in (estimate, target)
     )
     return spectral_distance(ours, theirs, logarithm)
-
-
-def a_weighting(frequencies: Tensor) -> Tensor:
-    """Amplitude gain of the A curve (IEC 61672-1, annex E) at frequencies in Hz; 1 at 1 kHz."""
-    squared = frequencies.double().square()
-    low, middle, upper, high = (hertz**2 for hertz in (20.598997, 107.65265, 737.86223, 12194.217))
-    gain = high * squared.square()
-    gain = gain / ((squared + low) * (squared + high))
-    gain = gain / ((squared + middle) * (squared + upper)).sqrt()
-    return (gain * 10 ** (1.9997 / 20)).float()
 
 
 @dataclass(frozen=True)
@@ -129,17 +119,12 @@ class StftLoss:
 
     Attributes:
         sizes: FFT sizes in samples; the loss is the mean over them.
-        sample_rate: Hz, for the perceptual weighting.
-        perceptual: weigh frequencies by the A curve. The logs are relative, so it moves spectral
-            convergence and the floor only.
-        floor: magnitude at which a logarithm stops to tell quiet from silent.
+        floor: magnitude at which a logarithm no longer separates quiet from silent.
         logarithm: weight of the logs' distance.
         distance: :func:`stereo_distance`, or a compiled form of it (six times as fast on CPUs).
     """
 
     sizes: Sequence[int] = FFT_SIZES
-    sample_rate: int = MODEL_SAMPLE_RATE
-    perceptual: bool = False
     floor: float = FLOOR
     logarithm: float = LOGARITHM
     distance: Callable[[Tensor, Tensor, float, float], Tensor] = stereo_distance
@@ -147,24 +132,21 @@ class StftLoss:
     def __call__(
         self, estimate: Tensor, target: Tensor, sizes: Sequence[int] | None = None
     ) -> Tensor:
-        """The loss; ``sizes`` narrows it to some of the sizes, to save time in a step."""
+        """Return the loss, over some of the sizes only where ``sizes`` are given."""
         chosen = self.sizes if sizes is None else sizes
         distances = [self._distance(estimate, target, size) for size in chosen]
         return torch.stack(distances).mean()
 
     def _distance(self, estimate: Tensor, target: Tensor, size: int) -> Tensor:
         spectra = [short_time_spectra(audio, size) for audio in (estimate, target)]
-        if self.perceptual:
-            bins = torch.arange(size // 2 + 1, device=target.device) * (self.sample_rate / size)
-            curve = a_weighting(bins).view(-1, 1, 1)
-            spectra = [spectrum * curve for spectrum in spectra]
         return self.distance(spectra[0], spectra[1], self.floor, self.logarithm)
 
 
 def mel_matrix(bands: int, size: int, sample_rate: int) -> Tensor:
-    """Triangles on the mel scale 2595 log10(1 + f / 700), (bands, size // 2 + 1); rows sum to 1.
+    """Return triangles on the mel scale 2595 log10(1 + f / 700), (bands, size // 2 + 1).
 
-    A band narrower than the distance of two bins takes the bin that is nearest to its centre.
+    Rows sum to 1. A band narrower than the distance of two bins takes the bin nearest to its
+    centre.
     """
     top = 2595 * math.log10(1 + sample_rate / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
@@ -179,7 +161,7 @@ def mel_matrix(bands: int, size: int, sample_rate: int) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """Log mel bands of (B, C, samples): (B, C, bands, frames), in nepers of amplitude."""
+    """Log-mel bands in nepers of amplitude."""
 
     matrix: Tensor
 
@@ -195,10 +177,11 @@ class LogMel(nn.Module):
         self.register_buffer("matrix", mel_matrix(bands, size, sample_rate), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
+        """Map (B, C, samples) to (B, C, bands, frames)."""
         energy = short_time_spectra(audio, self.size).square().sum(-1)
         bands = torch.einsum("mf,bcft->bcmt", self.matrix, energy)
         return 0.5 * (bands + self.floor**2).log()
 
     def distance(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """Mean L1 distance of the log-mels of two batches."""
+        """Return the mean L1 distance of the log-mels of two batches."""
         return (self(estimate) - self(target)).abs().mean()

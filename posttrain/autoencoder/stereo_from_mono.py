@@ -1,7 +1,7 @@
-"""An autoencoder of one channel, twice side by side: one of stereo sounds.
+"""Makes a stereo autoencoder of one of a single channel.
 
-Every layer gets the layer of one channel as two blocks on its diagonal, with zeros between them,
-so that left and right are coded alike and apart. Training may go on from there and fill the zeros.
+Every layer gets the layer of one channel as two blocks on its diagonal, with zeros elsewhere, so
+that left and right are coded alike and apart. Training may go on from there and fill the zeros.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from arcmobile.posttrain.autoencoder.tensors import PREFIX, expected_shapes
 
 
 def stereo_config(mono: AutoencoderConfig) -> AutoencoderConfig:
-    """Twice the channels everywhere, and twice the latent."""
+    """Double the channels everywhere, and the latent."""
     content: dict[str, Any] = mono.model_dump(mode="json")
     for part in ("encoder", "decoder"):
         sizes = content[part]["config"]
@@ -31,9 +31,10 @@ def stereo_config(mono: AutoencoderConfig) -> AutoencoderConfig:
 
 
 def stereo_tensors(mono: AutoencoderConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The checkpoint tensors of :func:`stereo_config`, whose latents are left's, then right's.
+    """Make the tensors of :func:`stereo_config`, whose latents are those of left, then right.
 
-    Raises KeyError where a tensor is missing.
+    Raises:
+        KeyError: a tensor is missing.
     """
     last = f"{PREFIX}.encoder.layers.{len(mono.encoder.config.stages) + 2}."
     twice = {}
@@ -41,16 +42,15 @@ def stereo_tensors(mono: AutoencoderConfig, tensors: Mapping[str, Tensor]) -> di
         tensor = tensors[name]
         # The encoder's last layer: means of left and of right, then their deviations.
         parts = tensor.chunk(2) if name.startswith(last) else (tensor,)
-        double = _side_by_side if name.endswith("weight_v") else _one_after_another
-        twice[name] = torch.cat([double(part) for part in parts])
+        if name.endswith("weight_v"):  # (out, in, K)
+            doubled = [_block_diagonal(part) for part in parts]
+        else:
+            doubled = [torch.cat((part, part)) for part in parts]
+        twice[name] = torch.cat(doubled)
     return twice
 
 
-def _one_after_another(values: Tensor) -> Tensor:
-    return torch.cat((values, values))
-
-
-def _side_by_side(weight: Tensor) -> Tensor:
+def _block_diagonal(weight: Tensor) -> Tensor:
     """Two blocks (out, in, K) on the diagonal."""
     zeros = torch.zeros_like(weight)
     return torch.cat((torch.cat((weight, zeros), 1), torch.cat((zeros, weight), 1)))

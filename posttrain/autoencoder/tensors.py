@@ -1,9 +1,9 @@
-"""A trainable Oobleck autoencoder: a checkpoint's tensors in, a checkpoint's tensors out.
+"""A trainable Oobleck autoencoder: a checkpoint's tensors in, the same out.
 
 The networks that are trained are those of :mod:`arcmobile.export.model.oobleck`, so what was
 trained is what will run. Two reparametrizations of torch restore what a checkpoint holds: weight
 norm (``weight_g``, ``weight_v``) and the logs of snake's frequency and inverse amplitude
-(``alpha``, ``beta``). The optimiser then moves exactly the tensors that are written.
+(``alpha``, ``beta``). The optimizer then moves exactly the tensors that are written.
 
 Initial values: convolutions as in He et al. 2015, "Delving Deep into Rectifiers", with gain 1
 (snake is close to the identity for small inputs), the last convolution of every residual unit
@@ -21,19 +21,15 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from arcmobile.export.model.autoencoder_config import AutoencoderConfig
-from arcmobile.export.model.forms import NetworkForm
 from arcmobile.export.model.oobleck import OobleckDecoder, OobleckEncoder, Snake
 from arcmobile.export.model.weights import ShapeOnlySource, Weights
 from arcmobile.posttrain.autoencoder.filterbanks import mel_spaced_pairs, spaced_tones
 from arcmobile.posttrain.autoencoder.spectral_code import SpectralCode
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
-from arcmobile.posttrain.training.mapping_source import MappingSource
+from arcmobile.posttrain.training.trainable import TRAINING, InMemorySource, require_fitting
 
 PREFIX = "pretransform.model"
 """Where a checkpoint keeps its autoencoder."""
-
-# (1, K) kernels on (B, C, 1, T) in channels-last order: about twice as fast on CPUs as Conv1d.
-TRAINING = NetworkForm("training", fused_norm=True, fused_attention=True, flat_conv=False)
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 _RESIDUAL_GAIN = 0.2
@@ -52,8 +48,8 @@ _CODED_UNIT_GAIN = 0.1  # of residual units between a code and its tones, beside
 _CODED_NOISE = 0.002
 _LONG_HOP = 32  # samples, from which on a stage starts as a transform
 _FIRST_NOISE = -3.0  # before softplus: a standard deviation of 0.05
-# Of weight_v, whose size says nothing but how far a step of Adam turns it: as little in wide layers
-# as in narrow ones. At its size in use, wide layers turned 6 % a step, and nothing was learned.
+# Of weight_v, whose size only sets how far a step of Adam rotates it: the same in wide layers as in
+# narrow ones. At its size in use, wide layers rotated by 6 % a step, and nothing was learned.
 _DIRECTION_STD = 0.25
 _RESIDUAL_END = ".layers.3"  # last convolution of a residual unit
 
@@ -66,31 +62,38 @@ class LogOf(nn.Module):
         self.shape, self.sign = shape, sign
 
     def forward(self, log: Tensor) -> Tensor:
+        """Return the positive tensor."""
         return (self.sign * log).exp().view(self.shape)
 
     def right_inverse(self, value: Tensor) -> Tensor:
+        """Return what is stored for a positive tensor."""
         return self.sign * value.log().flatten()
 
 
 class TrainableAutoencoder(nn.Module):
     """Encoder and decoder with gradients, at latent scale 1.
 
-    Attributes: ``layers``, the layer of each checkpoint prefix, in the order of construction.
+    Args:
+        config: sizes of both.
+        tensors: by checkpoint name.
+
+    Attributes:
+        layers: the layer of each checkpoint prefix, in the order of construction.
+
+    Raises:
+        KeyError: a tensor is missing.
+        ValueError: a tensor has another shape.
     """
 
     def __init__(self, config: AutoencoderConfig, tensors: Mapping[str, Tensor]):
-        """``tensors`` by checkpoint name; raises KeyError or ValueError where they do not fit."""
         super().__init__()
-        encoder_weights = Weights(MappingSource(tensors)).scope(PREFIX)
-        decoder_weights = Weights(MappingSource(tensors)).scope(PREFIX)
+        encoder_weights = Weights(InMemorySource(tensors)).scope(PREFIX)
+        decoder_weights = Weights(InMemorySource(tensors)).scope(PREFIX)
         self.encoder = OobleckEncoder(config, 1.0, encoder_weights, TRAINING)
         self.decoder = OobleckDecoder(config, 1.0, decoder_weights, TRAINING)
         self.layers: dict[str, nn.Module] = {}
         for network, weights in ((self.encoder, encoder_weights), (self.decoder, decoder_weights)):
-            if weights.ledger.missing:
-                raise KeyError(weights.ledger.missing[0])
-            if weights.ledger.wrong_shape:
-                raise ValueError(weights.ledger.wrong_shape[0])
+            require_fitting(weights)
             # A network asks for its tensors in the order in which it keeps its layers.
             prefixes = dict.fromkeys(name.rpartition(".")[0] for name in weights.ledger.requested)
             layers = [
@@ -104,7 +107,7 @@ class TrainableAutoencoder(nn.Module):
         self._restore(tensors)
 
     def bypass_finest_units(self) -> None:
-        """Leaves out the residual units at the full rate, which keep their values.
+        """Leave out the residual units at the full rate, which keep their values.
 
         They take most of a step's time. With values from :func:`initial_tensors` they add next to
         nothing, so that a first part of training can do without them.
@@ -114,12 +117,12 @@ class TrainableAutoencoder(nn.Module):
             block.units = nn.Identity()
 
     def encode(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 2, samples) -> posterior mean and standard deviation, (B, latent_dim, frames)."""
+        """Map (B, 2, samples) to posterior mean and standard deviation, (B, latent_dim, frames)."""
         mean, stdev = self.encoder(audio)
         return mean, stdev
 
     def decode(self, latent: Tensor) -> Tensor:
-        """(B, latent_dim, frames) -> (B, 2, samples)."""
+        """Map (B, latent_dim, frames) to (B, 2, samples)."""
         audio: Tensor = self.decoder(latent)
         return audio
 
@@ -127,20 +130,26 @@ class TrainableAutoencoder(nn.Module):
         self,
         audio: Tensor,
         noise: Tensor,
-        shake: Tensor | float = 0.0,
-        given: Tensor | None = None,
+        offset: Tensor | float = 0.0,
+        coded: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Audio and unit noise in the latent's shape -> (reconstruction, mean, stdev).
+        """Reconstruct sounds.
 
-        ``shake`` is added to the latent as it is. Latents may be ``given``: then it is they that
-        are decoded.
+        Args:
+            audio: (B, 2, samples).
+            noise: standard normal, (B, latent_dim, frames): samples the posterior.
+            offset: added to the latents.
+            coded: latents to decode in place of the encoder's.
+
+        Returns:
+            Reconstruction, posterior mean and standard deviation.
         """
         mean, stdev = self.encode(audio)
-        latent = mean + stdev * noise if given is None else given
-        return self.decode(latent + shake), mean, stdev
+        latent = mean + stdev * noise if coded is None else coded
+        return self.decode(latent + offset), mean, stdev
 
     def named_tensors(self) -> dict[str, nn.Parameter]:
-        """The parameters by checkpoint name, in a fixed order; shapes differ (a height of 1)."""
+        """Return the parameters by checkpoint name, in a fixed order, some with a height of 1."""
         found: dict[str, nn.Parameter] = {}
         for prefix, layer in self.layers.items():
             for suffix, path in _parameter_paths(layer).items():
@@ -148,11 +157,11 @@ class TrainableAutoencoder(nn.Module):
         return found
 
     def checkpoint_tensors(self) -> dict[str, Tensor]:
-        """Copies of the parameters under a checkpoint's names and in its shapes, on the CPU."""
+        """Return copies of the parameters in a checkpoint's names and shapes, on the CPU."""
         return {name: _flat(tensor) for name, tensor in self.named_tensors().items()}
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Sets the very values: reparametrizing went through the folded ones."""
+        """Set the exact values: reparametrizing rounded the folded ones."""
         with torch.no_grad():
             for name, tensor in self.named_tensors().items():
                 tensor.copy_(tensors[name].view(tensor.shape))
@@ -189,7 +198,7 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 def expected_shapes(config: AutoencoderConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of the autoencoder, in the order of construction."""
+    """Return name and shape of every tensor of the autoencoder, in the order of construction."""
     weights = Weights(ShapeOnlySource())
     scope = weights.scope(PREFIX)
     OobleckEncoder(config, 1.0, scope, TRAINING)
@@ -200,9 +209,9 @@ def expected_shapes(config: AutoencoderConfig) -> dict[str, tuple[int, ...]]:
 def initial_tensors(
     config: AutoencoderConfig, seed: int, code: SpectralCode | None = None
 ) -> dict[str, Tensor]:
-    """Float32 tensors to start training from; ``seed`` 0 or more.
+    """Make float32 tensors to start training from.
 
-    With a ``code`` the decoder makes sounds of the code's latents from the start.
+    With a ``code`` the decoder decodes the code's latents from the start.
     """
     generator = torch.Generator().manual_seed(seed)
     ones = {name: torch.ones(shape) for name, shape in expected_shapes(config).items()}
@@ -261,36 +270,34 @@ def _snakes_at_a_transform(config: AutoencoderConfig) -> dict[str, tuple[float, 
 
 
 def _spectral_weights(config: AutoencoderConfig, generator: torch.Generator) -> dict[str, Tensor]:
-    """Weights by layer that make spectra of stereo samples, and samples of spectra.
+    """Weights by layer that turn stereo samples into spectra, and spectra into samples.
 
     For networks whose stage at the full rate is a long hop: empty for any other. The stage keeps
     the sides in its first channels, at unit size; their bands are separate channels.
     """
-    seen_hop, wide = config.encoder.config.strides[0], config.encoder.config.stages[0][1]
-    made_hop = config.decoder.config.strides[0]
+    analysis_hop, wide = config.encoder.config.strides[0], config.encoder.config.stages[0][1]
+    synthesis_hop = config.decoder.config.strides[0]
     narrow, spectrum = config.decoder.config.stages[0][:2]
     sides = config.io_channels
-    if min(seen_hop, made_hop) < _LONG_HOP or narrow < sides:
+    if min(analysis_hop, synthesis_hop) < _LONG_HOP or narrow < sides:
         return {}
     encoder, decoder = f"{PREFIX}.encoder.layers", f"{PREFIX}.decoder.layers"
     last = len(config.decoder.config.stages)
-    made, seen = (
-        spaced_tones(spectrum // sides, made_hop),
-        mel_spaced_pairs(wide // 2 // sides, 2 * seen_hop, MODEL_SAMPLE_RATE),
-    )
+    tones = spaced_tones(spectrum // sides, synthesis_hop)
+    pairs = mel_spaced_pairs(wide // 2 // sides, 2 * analysis_hop, MODEL_SAMPLE_RATE)
 
     def noise(*shape: int) -> Tensor:
         return 0.1 * torch.randn(shape, generator=generator)
 
     enter = _FIRST_GAIN / (7 * sides) ** 0.5 * noise(narrow, sides, 7)
     leave = 1 / _FIRST_GAIN / (7 * narrow) ** 0.5 * noise(sides, narrow, 7)
-    analysis = noise(wide, narrow, 2 * seen_hop) / (2 * seen_hop * narrow) ** 0.5
-    synthesis = noise(spectrum, narrow, 2 * made_hop) / (2 * made_hop * narrow) ** 0.5
+    analysis = noise(wide, narrow, 2 * analysis_hop) / (2 * analysis_hop * narrow) ** 0.5
+    synthesis = noise(spectrum, narrow, 2 * synthesis_hop) / (2 * synthesis_hop * narrow) ** 0.5
     for side in range(sides):
         enter[side, side, 3] += _FIRST_GAIN
         leave[side, side, 3] += 1 / _FIRST_GAIN
-        analysis[side * len(seen) : (side + 1) * len(seen), side] += seen
-        synthesis[side * len(made) : (side + 1) * len(made), side] += made
+        analysis[side * len(pairs) : (side + 1) * len(pairs), side] += pairs
+        synthesis[side * len(tones) : (side + 1) * len(tones), side] += tones
     return {
         f"{encoder}.0": enter,
         f"{encoder}.1.layers.4": analysis,
@@ -302,7 +309,7 @@ def _spectral_weights(config: AutoencoderConfig, generator: torch.Generator) -> 
 def _decoder_of_code(
     config: AutoencoderConfig, code: SpectralCode, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Weights by layer with which the decoder turns the code back: linear, square, tones."""
+    """Weights by layer with which the decoder inverts the code: linear, square, tones."""
     decoder = f"{PREFIX}.decoder.layers"
     wide = config.decoder.config.stages[1][1]
     parts, tones = code.mean.shape
@@ -319,11 +326,11 @@ def _decoder_of_code(
     spread[:latent, :, first : first + parts] += (
         code.components.transpose(1, 2) * code.spread[:, None, None]
     )
-    made = spaced_tones(tones, code.hop)[:, None]
+    synthesis = spaced_tones(tones, code.hop)[:, None]
     return {
         f"{decoder}.0": enter,
         f"{decoder}.1.layers.1": spread,
-        f"{decoder}.2.layers.1": made * (code.gain * _FIRST_GAIN / _SQUARED),
+        f"{decoder}.2.layers.1": synthesis * (code.gain * _FIRST_GAIN / _SQUARED),
     }
 
 

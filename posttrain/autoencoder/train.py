@@ -1,14 +1,14 @@
-"""Trains the Oobleck autoencoder on drawn sounds.
+"""Trains the Oobleck autoencoder on synthesized sounds.
 
-``arcmobile posttrain autoencoder --out FOLDER``, which holds then::
+The folder of a training holds::
 
     state.safetensors        all that a resumed training needs; replaced as a whole
-    metrics.jsonl            a row of losses every few steps, and a row of figures per judgement
+    metrics.jsonl            a row of losses every few steps, and a row of figures per evaluation
     losses.png               both, plotted
     autoencoder.safetensors  averaged weights under a checkpoint's names
     autoencoder.json         config, latent scale, figures on held-out sounds
     spectral_code.safetensors  for a decoder of tones: what latents are (:mod:`.spectral_code`)
-    examples/                held-out sounds and what became of them
+    examples/                held-out sounds and their reconstructions
 
 A file ``STOP`` put into the folder ends the training after the running step. On busy CPUs set
 ``OMP_WAIT_POLICY=PASSIVE``: threads that spin while others wait for a core cost most of the time.
@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ from arcmobile.export.model.autoencoder_config import AutoencoderConfig
 from arcmobile.posttrain.autoencoder.crops import (
     HELD_OUT_SEED,
     Audio,
-    DrawSound,
+    MakeSound,
     crop_batches,
-    drawn_audio,
+    synthesized_audio,
 )
 from arcmobile.posttrain.autoencoder.reconstruction import figures, reconstruct_all, write_examples
 from arcmobile.posttrain.autoencoder.spectral_code import (
@@ -42,36 +42,25 @@ from arcmobile.posttrain.autoencoder.spectral_code import (
 )
 from arcmobile.posttrain.autoencoder.tensors import TrainableAutoencoder
 from arcmobile.posttrain.autoencoder.trainer import AutoencoderTrainer, latent_figures
-from arcmobile.posttrain.sounds import draw
+from arcmobile.posttrain.sounds import synthesize
 from arcmobile.posttrain.training.divergence import Losses
-from arcmobile.posttrain.training.loop import METRICS, STATE, Rhythm, run_training
-from arcmobile.posttrain.training.plots import plot_metrics
-from arcmobile.posttrain.training.settings import AutoencoderSettings
-from arcmobile.posttrain.training.state import (
+from arcmobile.posttrain.training.loop import Intervals, run_training
+from arcmobile.posttrain.training.metrics import (
+    METRICS,
     append_metrics,
     finite_or_none,
-    keep_metrics_until,
-    read_metrics,
-    read_tensors,
-    write_tensors,
+    plot_training,
 )
-from arcmobile.runtime.errors import CheckpointError, InputError
+from arcmobile.posttrain.training.state import write_tensors
 from arcmobile.runtime.whole_output import write_whole_text
 
 TENSORS, SUMMARY = "autoencoder.safetensors", "autoencoder.json"
+_HELD_OUT = 32
 _CODE_SEEDS = range(2 * HELD_OUT_SEED, 2 * HELD_OUT_SEED + 800)
-_PLOTTED_LOSSES = (
-    *("loss", "stft", "mel", "waveform", "imitation"),
-    *("features", "adversarial", "discriminator"),
+_PANELS = (
+    ("loss", "stft", "mel", "waveform", "imitation", "features", "adversarial", "discriminator"),
+    ("si_sdr", "log_spectral", "log_mel"),
 )
-_PLOTTED_FIGURES = ("si_sdr", "log_spectral", "log_mel")
-
-
-@dataclass(frozen=True)
-class Habits(Rhythm):
-    """How often a training writes, and on how many held-out sounds it is judged."""
-
-    held_out: int = 32
 
 
 def train(
@@ -79,17 +68,28 @@ def train(
     out: Path,
     *,
     seconds: float,
-    habits: Habits | None = None,
-    draw_sound: DrawSound = drawn_audio,
+    intervals: Intervals | None = None,
+    held_out: int = _HELD_OUT,
+    make_sound: MakeSound = synthesized_audio,
 ) -> None:
-    """Trains until ``settings.steps``, for ``seconds``, or until a file STOP is there; then writes.
+    """Train until ``settings.steps``, for ``seconds``, or until a file STOP; write the results.
 
-    Raises what :func:`run_training` does.
+    Args:
+        trainer: what to train.
+        out: folder of the training.
+        seconds: longest time.
+        intervals: how often to write.
+        held_out: sounds that are reconstructed in each evaluation.
+        make_sound: sound of a seed.
+
+    Raises:
+        OutputError: the folder cannot be written, or another process writes it.
+        TrainingError: the training diverged; the last state before is left.
     """
-    habits, settings = habits or Habits(), trainer.settings
+    settings = trainer.settings
     latest: list[Audio] = []
     with closing(
-        crop_batches(settings.seed, trainer.step, settings.batch, settings.samples, draw_sound)
+        crop_batches(settings.seed, trainer.step, settings.batch, settings.samples, make_sound)
     ) as batches:
 
         def train_step() -> dict[str, float]:
@@ -106,24 +106,24 @@ def train(
             train_step=train_step,
             probe=probe,
             advice="use a lower --set learning_rate",
-            judge=lambda: judge(trainer, out, habits, draw_sound),
+            evaluate=lambda: evaluate(trainer, out, held_out, make_sound),
             steps=settings.steps,
             seconds=seconds,
             watched="loss",
-            rhythm=habits,
+            intervals=intervals,
         )
 
 
-def judge(trainer: AutoencoderTrainer, out: Path, habits: Habits, draw_sound: DrawSound) -> None:
-    """Writes the averaged weights and what they make of held-out sounds."""
-    seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + habits.held_out)
-    sounds = [draw_sound(seed) for seed in seeds]
+def evaluate(trainer: AutoencoderTrainer, out: Path, held_out: int, make_sound: MakeSound) -> None:
+    """Write the averaged weights and their reconstructions of held-out sounds."""
+    seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + held_out)
+    sounds = [make_sound(seed) for seed in seeds]
     network = TrainableAutoencoder(trainer.config, trainer.averaged_tensors()).to(trainer.device)
     means: list[np.ndarray] = []
     stdevs: list[np.ndarray] = []
 
     def reconstruct(audio: torch.Tensor) -> torch.Tensor:
-        # One of one channel codes the channels of a sound one by one.
+        # An autoencoder of one channel codes the channels of a sound one by one.
         parts = audio.reshape(-1, trainer.config.io_channels, audio.shape[-1])
         mean, stdev = network.encode(parts.to(trainer.device))
         means.extend(mean.cpu().numpy())
@@ -131,14 +131,13 @@ def judge(trainer: AutoencoderTrainer, out: Path, habits: Habits, draw_sound: Dr
         latent = trainer.code.encode(parts) if trainer.code else mean
         return network.decode(latent.to(trainer.device)).reshape(audio.shape)
 
-    made = reconstruct_all(reconstruct, sounds, trainer.config.downsampling_ratio)
-    result = figures(made, sounds)
+    estimates = reconstruct_all(reconstruct, sounds, trainer.config.downsampling_ratio)
+    result = figures(estimates, sounds)
     latents = latent_figures(means, stdevs)
     if trainer.code:
-        latents["scale"] = 1.0  # the code's are of unit size
+        latents["scale"] = 1.0  # latents of a code are of unit size
     append_metrics(
-        out / METRICS,
-        {"step": trainer.step, **asdict(result), "scale": latents["scale"]},
+        out / METRICS, {"step": trainer.step, **asdict(result), "scale": latents["scale"]}
     )
     write_tensors(out / TENSORS, trainer.averaged_tensors(), {"step": trainer.step})
     summary = {
@@ -149,48 +148,33 @@ def judge(trainer: AutoencoderTrainer, out: Path, habits: Habits, draw_sound: Dr
         "held_out": {"sounds": len(sounds), "first_seed": HELD_OUT_SEED, **asdict(result)},
     }
     write_json(out / SUMMARY, summary)
-    captions = [draw(seed).caption if draw_sound is drawn_audio else str(seed) for seed in seeds]
-    write_examples(out / "examples", sounds, made, captions)
-    rows = read_metrics(out / METRICS)
-    plot_metrics(out / "losses.png", rows, (_PLOTTED_LOSSES, _PLOTTED_FIGURES))
+    synthesized = make_sound is synthesized_audio
+    captions = [synthesize(seed).caption if synthesized else str(seed) for seed in seeds]
+    write_examples(out / "examples", sounds, estimates, captions)
+    plot_training(out, _PANELS)
 
 
-def spectral_code(config: AutoencoderConfig, out: Path) -> SpectralCode | None:
-    """The code that a training starts from, fitted and kept in ``out``; None if it has no use."""
+def spectral_code(config: AutoencoderConfig, out: Path, *, fit: bool = True) -> SpectralCode | None:
+    """Return the code that is kept in a training's folder; None if the decoder cannot use one.
+
+    With ``fit`` a code is fitted to synthesized sounds where there is none yet.
+
+    Raises:
+        CheckpointError: the code in the folder is damaged.
+        OutputError: the folder cannot be written.
+    """
+    code = SpectralCode.load(out)
+    if not fit:
+        return code
     if not has_spectral_code(config):
         return None
-    code = SpectralCode.load(out)
     if code is None:
-        code = fit_spectral_code(config, drawn_audio, _CODE_SEEDS)
+        code = fit_spectral_code(config, synthesized_audio, _CODE_SEEDS)
         code.save(out)
     return code
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON in which numbers that are not finite are null; raise OutputError if it fails."""
     text = json.dumps(finite_or_none(content), indent=2, allow_nan=False)
     write_whole_text(path, text + "\n", overwrite=True)
-
-
-def resumed(
-    config: AutoencoderConfig,
-    out: Path,
-    changed: Mapping[str, Any],
-    *,
-    device: str,
-    compiled: bool,
-) -> AutoencoderTrainer:
-    """The trainer of the state in a folder, with its settings but for those ``changed``."""
-    if not (out / STATE).is_file():
-        raise InputError(f"--resume: {out} holds no {STATE}; start without it")
-    tensors, header = read_tensors(out / STATE)
-    try:
-        settings = AutoencoderSettings(**{**header["settings"], **changed})
-        code = SpectralCode.load(out)
-        trainer = AutoencoderTrainer(config, settings, code=code, device=device, compiled=compiled)
-        trainer.restore(tensors, header)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{out / STATE}: of another autoencoder or version ({error}); choose another --out"
-        ) from error
-    keep_metrics_until(out / METRICS, trainer.step)
-    return trainer

@@ -1,4 +1,4 @@
-"""What a training of the autoencoder left, ready for stereo sounds."""
+"""Reads a trained autoencoder, ready for stereo sounds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from arcmobile.runtime.strict_json import parse_json
 
 @dataclass(frozen=True)
 class TrainedAutoencoder:
-    """A stereo autoencoder: ``tensors`` by checkpoint name, ``scale`` of its latents."""
+    """A stereo autoencoder.
+
+    Attributes:
+        config: its sizes.
+        tensors: by checkpoint name.
+        scale: of its latents.
+    """
 
     config: AutoencoderConfig
     tensors: dict[str, Tensor]
@@ -26,7 +32,11 @@ class TrainedAutoencoder:
 
 
 def read_autoencoder(folder: Path) -> TrainedAutoencoder:
-    """One of one channel comes as two side by side. Raises CheckpointError."""
+    """Read the folder of a training; an autoencoder of one channel becomes a stereo one.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or does not fit the other.
+    """
     tensors, _ = read_tensors(folder / TENSORS, way_out="train the autoencoder")
     try:
         summary = parse_json(
@@ -34,12 +44,12 @@ def read_autoencoder(folder: Path) -> TrainedAutoencoder:
         )
         config = AutoencoderConfig.model_validate(summary["config"])
         scale = float(summary["latents"]["scale"])
-        if scale <= 0:
-            raise ValueError(f"scale {scale:g}")
         if config.io_channels == 1:
             config, tensors = stereo_config(config), stereo_tensors(config, tensors)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder / SUMMARY}: does not describe {TENSORS} ({error}); train the autoencoder"
         ) from error
+    if scale <= 0:
+        raise CheckpointError(f"{folder / SUMMARY}: scale {scale:g}; train the autoencoder")
     return TrainedAutoencoder(config, tensors, scale)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+from arcmobile.posttrain.autoencoder.spectral_losses import short_time_spectra
+
 FFT_SIZES = (2048, 512, 128)
 """Samples; the hop is half of it."""
 
@@ -28,40 +30,33 @@ _LEAK = 0.2
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What one scale makes of a batch: ``logits`` (B, 1, frames, bands) and its ``features``."""
+class ScaleOutput:
+    """Output of one scale.
+
+    Attributes:
+        logits: (B, 1, frames, bands).
+        features: outputs of the layers before.
+    """
 
     logits: Tensor
     features: tuple[Tensor, ...]
 
-    def halves(self) -> tuple[Judgement, Judgement]:
-        """Of a batch that was put together from two of one size."""
+    def halves(self) -> tuple[ScaleOutput, ScaleOutput]:
+        """Split the output of a batch that was joined from two of one size."""
         count = len(self.logits) // 2
         return (
-            Judgement(self.logits[:count], tuple(part[:count] for part in self.features)),
-            Judgement(self.logits[count:], tuple(part[count:] for part in self.features)),
+            ScaleOutput(self.logits[:count], tuple(part[:count] for part in self.features)),
+            ScaleOutput(self.logits[count:], tuple(part[count:] for part in self.features)),
         )
 
 
 def complex_spectra(audio: Tensor, size: int) -> Tensor:
-    """Of (B, C, samples): (B, 2 * C, frames, bins), left real, left imaginary, right real, so on.
+    """Map (B, C, samples) to (B, 2 * C, frames, bins): real and imaginary part of each channel.
 
     Scaled as in :mod:`.spectral_losses`.
     """
-    batch, channels, samples = audio.shape
-    window = torch.hann_window(size, device=audio.device)
-    spectra = torch.stft(
-        audio.reshape(batch * channels, samples),
-        size,
-        size // _OVERLAP,
-        window=window,
-        center=True,
-        pad_mode="constant",
-        return_complex=True,
-    )
-    parts = torch.view_as_real(spectra) * (window.square().sum() ** -0.5)
-    bins, frames = parts.shape[1:3]
-    return parts.view(batch, channels, bins, frames, 2).permute(0, 1, 4, 3, 2).flatten(1, 2)
+    spectra = short_time_spectra(audio, size, size // _OVERLAP)
+    return spectra.permute(0, 1, 4, 3, 2).flatten(1, 2)
 
 
 class ScaleDiscriminator(nn.Module):
@@ -72,13 +67,13 @@ class ScaleDiscriminator(nn.Module):
         inputs = [2 * channels] + [width] * (len(_FREQUENCY_STRIDES) - 1)
         padding = (_KERNEL[0] // 2, _KERNEL[1] // 2)
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(given, width, _KERNEL, (1, stride), padding))
-            for given, stride in zip(inputs, _FREQUENCY_STRIDES, strict=True)
+            weight_norm(nn.Conv2d(before, width, _KERNEL, (1, stride), padding))
+            for before, stride in zip(inputs, _FREQUENCY_STRIDES, strict=True)
         )
         self.last = weight_norm(nn.Conv2d(width, 1, 3, padding=1))
 
     def forward(self, spectra: Tensor) -> tuple[Tensor, ...]:
-        """Features of each layer, and the logits last, of (B, 2 * C, frames, bins)."""
+        """Map (B, 2 * C, frames, bins) to the features of each layer and, last, the logits."""
         parts = spectra.unflatten(1, (-1, 2))
         energy = parts.square().sum(2, keepdim=True) + _SMALLEST**2
         x = (parts * energy ** ((_COMPRESSION - 1) / 2)).flatten(1, 2)
@@ -93,50 +88,52 @@ class ScaleDiscriminator(nn.Module):
 class WaveformDiscriminator(nn.Module):
     """One :class:`ScaleDiscriminator` per FFT size."""
 
-    _judge: Callable[[Sequence[Tensor]], list[tuple[Tensor, ...]]]
+    _scores: Callable[[Sequence[Tensor]], list[tuple[Tensor, ...]]]
 
     def __init__(self, width: int = 12, channels: int = 2, sizes: Sequence[int] = FFT_SIZES):
         super().__init__()
         self.sizes = tuple(sizes)
         self.scales = nn.ModuleList(ScaleDiscriminator(width, channels) for _ in sizes)
-        self._judge = self.judge
+        self._scores = self.scores
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def judge(self, spectra: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-        """Features and logits of each scale, from :func:`complex_spectra` of each size."""
+    def scores(self, spectra: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        """Return features and logits of each scale, from :func:`complex_spectra` of each size."""
         return [scale(part) for scale, part in zip(self.scales, spectra, strict=True)]
 
-    def compile_judges(self) -> None:
-        """Worth it on CPUs from some hundred steps on."""
-        self._judge = torch.compile(self.judge)
+    def compile_scores(self) -> None:
+        """Compile the networks: worth it on CPUs from some hundred steps on."""
+        self._scores = torch.compile(self.scores)
 
-    def forward(self, audio: Tensor) -> list[Judgement]:
-        judged = self._judge([complex_spectra(audio, size) for size in self.sizes])
-        return [Judgement(logits, tuple(features)) for *features, logits in judged]
+    def forward(self, audio: Tensor) -> list[ScaleOutput]:
+        """Score sounds (B, C, samples)."""
+        outputs = self._scores([complex_spectra(audio, size) for size in self.sizes])
+        return [ScaleOutput(logits, tuple(features)) for *features, logits in outputs]
 
 
-def discriminator_loss(real: Sequence[Judgement], made: Sequence[Judgement]) -> Tensor:
-    """Hinge loss (Lim and Ye 2017, "Geometric GAN", eq. 13), mean over scales."""
+def discriminator_loss(real: Sequence[ScaleOutput], fake: Sequence[ScaleOutput]) -> Tensor:
+    """Return the hinge loss (Lim and Ye 2017, "Geometric GAN", eq. 13), mean over scales."""
     losses = [
         F.relu(1 - ours.logits).mean() + F.relu(1 + theirs.logits).mean()
-        for ours, theirs in zip(real, made, strict=True)
+        for ours, theirs in zip(real, fake, strict=True)
     ]
     return torch.stack(losses).mean()
 
 
-def adversarial_loss(made: Sequence[Judgement]) -> Tensor:
-    """What the generator lowers: minus the logits of what it made, mean over scales."""
-    return torch.stack([-judgement.logits.mean() for judgement in made]).mean()
+def adversarial_loss(fake: Sequence[ScaleOutput]) -> Tensor:
+    """Return the generator's loss: minus the logits of its output, mean over scales."""
+    return torch.stack([-output.logits.mean() for output in fake]).mean()
 
 
-def feature_distance(real: Sequence[Judgement], made: Sequence[Judgement]) -> Tensor:
-    """L1 between features over the mean size of the real ones, mean over layers and scales.
+def feature_distance(real: Sequence[ScaleOutput], fake: Sequence[ScaleOutput]) -> Tensor:
+    """Return the L1 distance of features over the mean size of the real ones.
 
+    The mean over layers and scales.
     Defossez et al. 2022, eq. 2. No gradient goes into the real features.
     """
     distances = [
         (theirs - ours.detach()).abs().mean() / ours.detach().abs().mean().clamp_min(1e-6)
-        for real_scale, made_scale in zip(real, made, strict=True)
-        for ours, theirs in zip(real_scale.features, made_scale.features, strict=True)
+        for real_scale, fake_scale in zip(real, fake, strict=True)
+        for ours, theirs in zip(real_scale.features, fake_scale.features, strict=True)
     ]
     return torch.stack(distances).mean()

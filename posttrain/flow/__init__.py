@@ -1,1 +1,1 @@
-"""Flow matching: the base model that ARC starts from."""
+"""The generator and its training by flow matching: the base model that ARC starts from."""

@@ -1,4 +1,4 @@
-"""Sampling latents from a generator in PyTorch: ping-pong as the runtime does it, and Euler.
+"""Samplers of latents in PyTorch: ping-pong as the runtime does it, and Euler.
 
 Ping-pong (few steps, no guidance) is for post-trained models; Euler with classifier-free guidance
 is for the flow models they start from.
@@ -13,30 +13,35 @@ import torch
 from torch import Tensor
 
 from arcmobile.export.manifest import SCHEDULE
-from arcmobile.posttrain.arc.losses import noised, one_step_estimate
-from arcmobile.posttrain.training.networks import Conditioning, TrainableGenerator
+from arcmobile.posttrain.flow.generator import Conditioning, TrainableGenerator
+from arcmobile.posttrain.flow.interpolation import noised, one_step_estimate
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.schedule import pingpong_schedule
 
 
 @torch.no_grad()
-def sample(
+def pingpong_sample(
     generator: TrainableGenerator,
-    told: Conditioning,
+    conditioning: Conditioning,
     noise: Tensor,
     steps: int = SCHEDULE.default_steps,
     *,
     fresh: Sequence[Tensor] | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Latents (B, C, T) by ping-pong sampling; see :func:`arcmobile.runtime.sampler.pingpong`.
+    """Sample latents (B, C, T) as :func:`arcmobile.runtime.sampler.pingpong` does.
 
     Args:
+        generator: post-trained by ARC.
+        conditioning: of the prompts.
         noise: (B, C, T) standard normal, where sampling starts.
-        fresh: what is added after each step but the last, (B, C, T) each; drawn from ``seed``
-            on the CPU where it is left out.
+        steps: 1 to 64.
+        fresh: noise added after each step but the last, (B, C, T) each; drawn from ``seed`` on the
+            CPU by default.
+        seed: of ``fresh``.
 
-    Raises :class:`InputError` for steps outside 1 .. 64 or too little fresh noise.
+    Raises:
+        InputError: the steps are out of range, or there is too little fresh noise.
     """
     times = pingpong_schedule(
         steps, logsnr_start=SCHEDULE.logsnr_start, logsnr_end=SCHEDULE.logsnr_end
@@ -49,7 +54,7 @@ def sample(
     x = noise
     for index, (now, following) in enumerate(pairwise(times.tolist())):
         time = torch.full((len(x),), now, device=x.device)
-        clean = one_step_estimate(x, generator.velocity(x, time, told), time)
+        clean = one_step_estimate(x, generator.velocity(x, time, conditioning), time)
         if index == steps - 1:
             return clean
         x = noised(clean, fresh[index].to(x.device), torch.full_like(time, following))
@@ -59,26 +64,29 @@ def sample(
 @torch.no_grad()
 def euler_sample(
     generator: TrainableGenerator,
-    told: Conditioning,
+    conditioning: Conditioning,
     noise: Tensor,
     steps: int = 50,
     *,
     guidance: float = 1.0,
 ) -> Tensor:
-    """Latents (B, C, T) by Euler steps along the flow, at evenly spaced times from 1 to 0.
+    """Sample latents (B, C, T) by Euler steps along the flow, at even times from 1 to 0.
 
     With ``guidance`` w other than 1 the velocity is ``v_0 + w (v - v_0)``, where ``v_0`` has no
-    prompt (Ho and Salimans 2022). Raises :class:`InputError` for less than one step.
+    prompt (Ho and Salimans 2022).
+
+    Raises:
+        InputError: there is less than one step.
     """
     if steps < 1:
         raise InputError(f"{steps} steps: give at least 1")
-    untold = told.dropped(torch.zeros(len(noise), device=noise.device))
+    without_prompt = conditioning.dropped(torch.zeros(len(noise), device=noise.device))
     x = noise
     for now, following in pairwise(torch.linspace(1, 0, steps + 1).tolist()):
         time = torch.full((len(x),), now, device=x.device)
-        velocity = generator.velocity(x, time, told)
+        velocity = generator.velocity(x, time, conditioning)
         if guidance != 1.0:
-            without = generator.velocity(x, time, untold)
+            without = generator.velocity(x, time, without_prompt)
             velocity = without + guidance * (velocity - without)
         x = x + (following - now) * velocity
     return x

@@ -1,8 +1,6 @@
-"""Trains the generator by flow matching: the base model that ARC starts from.
+"""Trains a generator in a folder, by flow matching or, from :mod:`arcmobile.posttrain.arc`, by ARC.
 
-``arcmobile posttrain flow --start CHECKPOINT --latents FOLDER --out FOLDER``, where
-the first folder comes from ``start_checkpoint`` (or is any checkpoint of a flow model, to go on
-with) and the second holds cached latents of its autoencoder. ``--out`` holds then::
+The folder of a training holds::
 
     state.safetensors   all that a resumed training needs besides the start; replaced as a whole
     metrics.jsonl       a row of losses every few steps
@@ -14,74 +12,109 @@ A file ``STOP`` put into the folder ends the training after the running step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder
-from arcmobile.export.manifest import folder_tokenizer
-from arcmobile.posttrain.arc.train import base_generator, cached_batches, require_fitting
+from arcmobile.posttrain.flow.batches import Batches, GeneratorBatch
 from arcmobile.posttrain.flow.trainer import FlowTrainer
-from arcmobile.posttrain.latents.cache import LatentCache
 from arcmobile.posttrain.training.checkpoint_folder import write_checkpoint
-from arcmobile.posttrain.training.loop import METRICS, STATE, run_training
-from arcmobile.posttrain.training.plots import plot_metrics
-from arcmobile.posttrain.training.settings import FlowSettings
-from arcmobile.posttrain.training.state import keep_metrics_until, read_metrics, read_tensors
-from arcmobile.runtime.errors import CheckpointError, InputError
+from arcmobile.posttrain.training.loop import Intervals, Trainer, run_training
+from arcmobile.posttrain.training.metrics import plot_training
 
 CHECKPOINT = "checkpoint"
 _PANELS = (("flow", "flow_noisy", "flow_clean"), ("gradient",))
 
 
-def resumed(
-    start: CheckpointFolder, out: Path, changed: Mapping[str, Any], *, device: str, compiled: bool
-) -> FlowTrainer:
-    """The trainer of the state in a folder, with its settings but for those ``changed``.
+class GeneratorTrainer(Trainer, Protocol):
+    """A trainer whose result is a generator."""
 
-    Raises InputError without a state, CheckpointError for one of another model.
-    """
-    if not (out / STATE).is_file():
-        raise InputError(f"--resume: {out} holds no {STATE}; start without it")
-    tensors, header = read_tensors(out / STATE)
-    try:
-        settings = FlowSettings(**{**header["settings"], **changed})
-        trainer = FlowTrainer(base_generator(start), settings, device=device, compiled=compiled)
-        trainer.restore(tensors, header)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{out / STATE}: of another model or version ({error}); choose another --out"
-        ) from error
-    keep_metrics_until(out / METRICS, trainer.step)
-    return trainer
+    def train_step(self, batch: GeneratorBatch) -> dict[str, Tensor]:
+        """Take one step; return its losses."""
+        ...
+
+    def probe(self, batch: GeneratorBatch) -> dict[str, Tensor]:
+        """Return losses of the present weights; change nothing."""
+        ...
+
+    def averaged_tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the averaged generator under a checkpoint's names: model, text encoder."""
+        ...
 
 
-def train(
-    trainer: FlowTrainer, start: CheckpointFolder, cache: LatentCache, out: Path, seconds: float
+def train_generator(
+    trainer: GeneratorTrainer,
+    base: CheckpointFolder,
+    batches: Batches,
+    out: Path,
+    *,
+    name: str,
+    steps: int,
+    seconds: float,
+    watched: str,
+    advice: str,
+    panels: Sequence[Sequence[str]],
+    dtype: torch.dtype = torch.float32,
+    intervals: Intervals | None = None,
 ) -> None:
-    """Trains as :func:`run_training` says; the checkpoint is written with every judgement."""
-    settings = trainer.settings
-    require_fitting(cache, start)
-    batches = cached_batches(
-        cache, folder_tokenizer(start), seed=settings.seed, size=settings.batch
-    )
+    """Train as :func:`.loop.run_training` says; its errors and other arguments are described there.
 
-    def judge() -> None:
-        tensors = trainer.averaged_tensors()
-        write_checkpoint(start.path, out / CHECKPOINT, *tensors, torch.float32)
-        plot_metrics(out / "losses.png", read_metrics(out / METRICS), _PANELS)
+    Args:
+        trainer: of a generator of ``base``.
+        base: checkpoint with everything that is not trained.
+        batches: what to train on.
+        out: folder of the training.
+        name: of the training in messages.
+        steps: training ends there.
+        seconds: longest time to train for.
+        watched: loss that is shown, and whose size is checked.
+        advice: what to do about a divergence.
+        panels: metrics to plot, by panel.
+        dtype: of the checkpoint that is written.
+        intervals: how often a training writes.
+    """
+
+    def write() -> None:
+        write_checkpoint(base.path, out / CHECKPOINT, *trainer.averaged_tensors(), dtype)
+        plot_training(out, panels)
 
     run_training(
         trainer,
         out,
-        name="flow matching",
+        name=name,
         train_step=lambda: trainer.train_step(batches(trainer.step)),
         probe=lambda: trainer.probe(batches(trainer.step)),
-        advice="use a lower --rate",
-        judge=judge,
-        steps=settings.steps,
+        advice=advice,
+        evaluate=write,
+        steps=steps,
+        seconds=seconds,
+        watched=watched,
+        intervals=intervals,
+    )
+
+
+def train(
+    trainer: FlowTrainer,
+    start: CheckpointFolder,
+    batches: Batches,
+    out: Path,
+    *,
+    seconds: float,
+) -> None:
+    """Train by flow matching for as many steps as the settings say, or for ``seconds``."""
+    train_generator(
+        trainer,
+        start,
+        batches,
+        out,
+        name="flow matching",
+        steps=trainer.settings.steps,
         seconds=seconds,
         watched="flow",
+        advice="use a lower --rate",
+        panels=_PANELS,
     )

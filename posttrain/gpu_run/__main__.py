@@ -1,4 +1,4 @@
-"""The parts of a run, as `run.sh` and `collect.sh` call them."""
+"""The commands that `run.sh` and `collect.sh` consist of."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ import typer
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.gpu.model import find_device
-from arcmobile.posttrain.gpu_run.results import METRICS, RunRecord, check_limits
+from arcmobile.posttrain.gpu_run.results import RunRecord, check_limits
 from arcmobile.posttrain.gpu_run.results import collect as collect_results
 from arcmobile.posttrain.gpu_run.settings import SIZES, RunSize
-from arcmobile.posttrain.gpu_run.synthesis import SynthesisJob
-from arcmobile.posttrain.gpu_run.synthesis import synthesize as synthesize_all
+from arcmobile.posttrain.gpu_run.synthesis import SynthesisJob, synthesize_shards
 from arcmobile.posttrain.gpu_run.training import train as train_all
-from arcmobile.posttrain.training.plots import plot_metrics
-from arcmobile.posttrain.training.state import read_metrics
+from arcmobile.posttrain.training.metrics import METRICS, plot_metrics, read_metrics
 from arcmobile.runtime.errors import ArcMobileError, InputError
 
 _PANELS = {
@@ -45,10 +43,14 @@ def synthesize(
     size: Annotated[str, typer.Option(help="full or tiny.")] = "full",
     processes: Annotated[int, typer.Option(min=1)] = 16,
 ) -> None:
-    """Make sounds to train on, as latents."""
+    """Synthesize sounds to train on, as latents.
+
+    Raises:
+        InputError: a process failed.
+    """
     chosen = _size(size)
     job = SynthesisJob(base, latents, chosen.sounds, chosen.shard)
-    if failed := synthesize_all(job, processes):
+    if failed := synthesize_shards(job, processes):
         raise InputError(f"{failed} of {processes} processes failed; see the lines before")
 
 
@@ -57,11 +59,16 @@ def train(
     base: Base,
     latents: Annotated[Path, typer.Option(help="Folder of the shards.")],
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
-    until: Annotated[float, typer.Option(help="When it has to be over: seconds since 1970.")],
+    until: Annotated[float, typer.Option(help="When to be done: seconds since 1970.")],
     size: Annotated[str, typer.Option(help="full or tiny.")] = "full",
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
 ) -> None:
-    """Train by flow matching, then by ARC, and write the best candidate."""
+    """Train by flow matching, then by ARC, and write the best candidate.
+
+    Raises:
+        ArcMobileError: the training failed; the reason is in run.json too.
+        RuntimeError: PyTorch failed; the reason is in run.json too.
+    """
     chosen, target = _size(size), find_device(device)
     folder = CheckpointFolder.open(base)
     require_sound(folder)
@@ -77,11 +84,9 @@ def train(
             device=target,
             compiled=target.type == "cuda",
         )
-    except ArcMobileError as error:
-        record.note(f"error: {error}")
-        raise typer.Exit(2) from None
-    except RuntimeError as error:
-        record.note(f"error: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+    except (ArcMobileError, RuntimeError) as error:
+        kind = "" if isinstance(error, ArcMobileError) else f"{type(error).__name__}: "
+        record.note(f"error: {kind}{next(iter(str(error).splitlines()), '')}")
         raise
 
 
@@ -98,16 +103,18 @@ def collect(
     """Make checkpoints of what a run left, and plots of its losses."""
     for path in collect_results(out, folder, base):
         typer.echo(str(path))
-    rows = read_metrics(out / METRICS)
     for training, panels in _PANELS.items():
-        own = [row for row in rows if row.get("training") == training]
-        if own:
-            plot_metrics(folder / f"{training}-losses.png", own, panels)
+        if rows := read_metrics(out / METRICS, training):
+            plot_metrics(folder / f"{training}-losses.png", rows, panels)
 
 
 @app.command()
 def check(out: Annotated[Path, typer.Argument(help="What a run left.")]) -> None:
-    """Say whether all files may come back from a lent machine."""
+    """Check that all files may be fetched from a lent machine.
+
+    Raises:
+        InputError: one may not.
+    """
     if faults := check_limits(out):
         raise InputError(f"{out}: {'; '.join(faults)}")
 
@@ -117,7 +124,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """One of the commands; a mistake is one line and exit code 2."""
+    """Run a command; an error is one line and exit code 2."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:

@@ -1,9 +1,9 @@
 """Makes the environment of a lent GPU machine: its packages and no others.
 
 ``bare_environment.py FOLDER [--linked SITE_PACKAGES]``. Without ``--linked`` the pinned versions
-are installed, for Python 3.12 where there is one (first time: some minutes, 5 GB). With it the
-packages of another environment are linked, those that the machine has and no others: in seconds,
-but with that environment's versions and its Python.
+are installed, for Python 3.12 where there is one (first time: some minutes, 5 GB). With it those
+packages of another environment that the machine has are linked: in seconds, but with that
+environment's versions and its Python.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MACHINE = Path(__file__).with_name("machine.txt")
 
 
 def machine_packages() -> tuple[set[str], list[str]]:
-    """(names of all packages, requirements to install)."""
+    """Return the names of all packages, and the requirements to install."""
     names, wanted = set(), []
     for line in MACHINE.read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
@@ -34,16 +34,17 @@ def machine_packages() -> tuple[set[str], list[str]]:
 
 
 def canonical(name: str) -> str:
+    """Return a package's name in the form that names are compared in."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def fitting_python() -> str:
-    """A Python 3.12 that runs, or this one."""
+    """Return a Python 3.12 that runs, or this one."""
     uv = Path(sys.executable).with_name("uv")
     found = ["python3.12"]
     if uv.is_file():
-        asked = [str(uv), "python", "find", "--no-python-downloads", "3.12"]
-        shown = subprocess.run(asked, capture_output=True, text=True, check=False)
+        command = [str(uv), "python", "find", "--no-python-downloads", "3.12"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False)
         found.append(shown.stdout.strip())
     # pyenv keeps versions that are not selected off the search path.
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
@@ -57,7 +58,7 @@ def fitting_python() -> str:
 
 
 def install(folder: Path) -> None:
-    """The pinned versions, by uv where this environment has it."""
+    """Install the pinned versions, by uv where this environment has it."""
     names, wanted = machine_packages()
     uv = Path(sys.executable).with_name("uv")
     done = folder / "installed.txt"
@@ -72,8 +73,8 @@ def install(folder: Path) -> None:
         command = [python, "-m", "pip", "install", "-q"]
     facts = [python, "-c", "import sys; print(sys.version_info[:2] == (3, 12))"]
     if subprocess.run(facts, capture_output=True, text=True, check=True).stdout.strip() != "True":
-        # Its releases of some packages are for Python 3.12 alone; torch is the one that matters.
-        wanted = [one if one.startswith("torch==") else one.partition("==")[0] for one in wanted]
+        # Some pinned releases are for Python 3.12 only; the version of torch matters.
+        wanted = [pin if pin.startswith("torch==") else pin.partition("==")[0] for pin in wanted]
     subprocess.run([*command, *wanted], check=True)
     listed = subprocess.run(
         [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"],
@@ -91,7 +92,7 @@ def _is_there(name: str, names: set[str]) -> bool:
 
 
 def link(folder: Path, source: Path) -> None:
-    """Links to the packages of ``source`` that the machine has."""
+    """Link the packages of ``source`` that the machine has."""
     names, wanted = machine_packages()
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -105,7 +106,7 @@ def link(folder: Path, source: Path) -> None:
         for entry in _top_level(package):
             if (source / entry).exists() and not (site / entry).exists():
                 _link(site / entry, source / entry)
-    if missing := {re.split("==", one)[0] for one in wanted} - linked - {"pip"}:
+    if missing := {re.split("==", pin)[0] for pin in wanted} - linked - {"pip"}:
         print(f"not in {source}: {', '.join(sorted(missing))}")
 
 
@@ -120,20 +121,21 @@ def _link(target: Path, source: Path) -> None:
 
 
 def _top_level(package: Distribution) -> set[str]:
-    """Files and folders of a package right in site-packages."""
+    """Top-level files and folders of a package in site-packages."""
     first = {Path(str(file)).parts[0] for file in package.files or ()}
     return {part for part in first if part not in ("..", "__pycache__")}
 
 
 def main() -> None:
+    """Make the environment that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--linked", type=Path)
-    given = parser.parse_args()
-    if given.linked is None:
-        install(given.folder)
+    arguments = parser.parse_args()
+    if arguments.linked is None:
+        install(arguments.folder)
     else:
-        link(given.folder, given.linked.resolve())
+        link(arguments.folder, arguments.linked.resolve())
 
 
 if __name__ == "__main__":

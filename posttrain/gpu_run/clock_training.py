@@ -1,4 +1,4 @@
-"""Training by the clock: as many steps as fit, rates that come down as the time runs out."""
+"""Training by the clock: as many steps as fit, rates that fall as the time runs out."""
 
 from __future__ import annotations
 
@@ -11,27 +11,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arcmobile.posttrain.arc.trainer import ArcBatch
+from arcmobile.posttrain.flow.batches import GeneratorBatch
 from arcmobile.posttrain.gpu_run.resident_data import ResidentLatents
 from arcmobile.posttrain.gpu_run.results import RunRecord
+from arcmobile.posttrain.training.settings import warm_up
 from arcmobile.runtime.errors import ArcMobileError, InputError
 
 _REPORT_SECONDS = 2.0
-_TAKE_IN_SECONDS = 2.0
+_LOAD_SECONDS = 2.0
 _FEWEST_SOUNDS = 2
 _LEAST_BATCH = 8
 
 
 class TrainingFailed(ArcMobileError):
-    """A training that came to nothing, in one line."""
+    """A training failed; one line says why."""
 
 
 class Trainer(Protocol):
     """What is needed of a training; ``step`` counts the batches seen."""
 
     step: int
+    device: torch.device
 
-    def train_step(self, batch: ArcBatch) -> dict[str, Tensor]: ...
+    def train_step(self, batch: GeneratorBatch) -> dict[str, Tensor]:
+        """Take one step; return its losses."""
+        ...
 
 
 _Trainer = TypeVar("_Trainer", bound=Trainer)
@@ -39,47 +43,53 @@ _Trainer = TypeVar("_Trainer", bound=Trainer)
 
 @dataclass
 class Clock:
-    """A share of the time, which begins when :meth:`start` is called and ends at ``end``."""
+    """A share of the time.
+
+    Attributes:
+        end: when it is over, as :func:`time.monotonic` counts.
+        begin: when it began: when the clock was made, or last started.
+    """
 
     end: float
-    begun: float = field(default_factory=time.monotonic)
+    begin: float = field(default_factory=time.monotonic)
 
     @classmethod
     def of(cls, seconds: float) -> Clock:
+        """Make a clock of so many seconds from now."""
         return cls(time.monotonic() + seconds)
 
     def start(self) -> None:
-        """Rates come down from here on: compiling before it is not training."""
-        self.begun = time.monotonic()
+        """Begin now: compiling before it is not training."""
+        self.begin = time.monotonic()
 
     @property
     def left(self) -> float:
+        """Seconds left."""
         return self.end - time.monotonic()
 
     @property
     def progress(self) -> float:
-        """0 at the start, 1 at the end and behind it."""
-        span = max(1e-3, self.end - self.begun)
-        return min(1.0, max(0.0, (time.monotonic() - self.begun) / span))
+        """0 at the beginning, 1 from the end on."""
+        span = max(1e-3, self.end - self.begin)
+        return min(1.0, max(0.0, (time.monotonic() - self.begin) / span))
 
 
 def falling(
     clock: Clock, *, last: float, level: float = 0.0, warmup: int = 0
 ) -> Callable[[int], float]:
-    """A schedule: up in ``warmup`` steps, full rate for the share ``level``, then down to ``last``.
+    """Return a schedule of rates that fall with the clock.
 
-    How far down is read from the clock, not from the step.
+    Up in ``warmup`` steps, full for the share ``level`` of the time, then down to ``last``.
     """
 
     def rate(step: int) -> float:
-        rising = min(1.0, (step + 1) / warmup) if warmup else 1.0
         down = max(0.0, (clock.progress - level) / (1 - level))
-        return rising * (1 - (1 - last) * down)
+        return warm_up(step, warmup) * (1 - (1 - last) * down)
 
     return rate
 
 
-def begun(
+def started(
     make: Callable[[bool], _Trainer],
     data: ResidentLatents,
     batch: int,
@@ -88,26 +98,34 @@ def begun(
     compiled: bool,
     seed: int,
 ) -> tuple[_Trainer, int]:
-    """A trainer whose first step has been taken, and its batch.
+    """Make a trainer and take its first step, with less than was asked for where that fails.
 
-    Where compiling fails it does without, where memory does not suffice it halves the batch; both
-    are noted.
+    Where compiling fails the trainer is not compiled; where memory runs out the batch is halved.
+    Both are noted.
 
     Args:
-        make: a new trainer, compiled or not.
-        batch: to begin with.
+        make: makes a trainer, compiled or not.
+        data: what to train on.
+        batch: size to begin with.
+        record: takes the notes.
+        compiled: try to compile.
+        seed: of the batch.
+
+    Returns:
+        The trainer, and the size of its batches.
 
     Raises:
-        TrainingFailed: nothing of this helps.
+        TrainingFailed: the first step fails all the same.
+        ArcMobileError: another error that the user can fix.
     """
     while batch >= min(_LEAST_BATCH, batch):
         try:
             trainer = make(compiled)
-            random = torch.Generator(_device(trainer)).manual_seed(seed)
+            random = torch.Generator(trainer.device).manual_seed(seed)
             report = trainer.train_step(data.batch(batch, random))
             values = {name: float(value) for name, value in report.items()}
         except torch.OutOfMemoryError:
-            record.note(f"batch {batch}: out of memory, half of it then")
+            record.note(f"batch {batch}: out of memory, trying half of it")
             if batch <= _LEAST_BATCH:
                 break
             batch //= 2
@@ -125,12 +143,7 @@ def begun(
             if not all(np.isfinite(value) for value in values.values()):
                 raise TrainingFailed(f"first step: losses are not finite ({values})")
             return trainer, batch
-    raise TrainingFailed("no batch fits into the memory")
-
-
-def _device(trainer: Trainer) -> torch.device:
-    device: torch.device = getattr(trainer, "device", torch.device("cpu"))
-    return device
+    raise TrainingFailed("no batch fits into memory")
 
 
 def train_by_clock(
@@ -145,19 +158,29 @@ def train_by_clock(
     most_steps: int = 0,
     between: Callable[[float], None] = lambda progress: None,
 ) -> dict[str, float]:
-    """Steps until the clock is over, or until ``most_steps``; returns the last losses reported.
+    """Train until the clock is over, or until ``most_steps``.
 
     Args:
         name: of the training, in metrics.
-        between: called with the progress a few times a second, between two steps.
+        trainer: what to train.
+        data: what to train on; new sounds are loaded meanwhile.
+        batch: sounds per step.
+        clock: time to train for.
+        record: takes the metrics.
+        seed: of the batches.
+        most_steps: last step; 0: no limit.
+        between: called with the progress, 0 to 1, between two steps.
+
+    Returns:
+        The last losses reported.
 
     Raises:
         TrainingFailed: a loss is not finite.
     """
-    random = torch.Generator(_device(trainer)).manual_seed(seed)
+    random = torch.Generator(trainer.device).manual_seed(seed)
     losses: dict[str, list[Tensor]] = {}
     means: dict[str, float] = {}
-    begin = reported = looked = time.monotonic()
+    begin = reported = loaded = time.monotonic()
     step_then = trainer.step
     while True:
         for key, value in trainer.train_step(data.batch(batch, random)).items():
@@ -165,9 +188,9 @@ def train_by_clock(
         now = time.monotonic()
         progress = max(clock.progress, trainer.step / most_steps if most_steps else 0.0)
         over = progress >= 1
-        if over or now - looked >= _TAKE_IN_SECONDS:
-            data.take_in()
-            looked = now
+        if over or now - loaded >= _LOAD_SECONDS:
+            data.load_new()
+            loaded = now
         if over or now - reported >= _REPORT_SECONDS:
             means = {key: round(float(torch.stack(v).mean()), 5) for key, v in losses.items()}
             now = time.monotonic()  # reading them waited for the device
@@ -193,13 +216,13 @@ def _require_finite(name: str, means: Mapping[str, float], step: int) -> None:
 
 
 def wait_for_sounds(data: ResidentLatents, fewest: int, clock: Clock, record: RunRecord) -> None:
-    """Waits until there is enough to train on.
+    """Wait until there is enough to train on.
 
     Raises:
-        InputError: the clock is over and there is nothing.
+        InputError: the clock is over and there is nothing to train on.
     """
     begin = time.monotonic()
-    while data.take_in() < fewest and clock.left > 0:
+    while data.load_new() < fewest and clock.left > 0:
         time.sleep(0.2)
     if data.count < _FEWEST_SOUNDS:
         raise InputError(f"no sounds to train on after {time.monotonic() - begin:.0f} s")

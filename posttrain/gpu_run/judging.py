@@ -1,8 +1,8 @@
-"""Candidates judged while training goes on: sounds on the GPU, ears in other processes.
+"""Judges candidates while training goes on: sounds on the GPU, measures in other processes.
 
 The measures are those of :mod:`arcmobile.posttrain.judgement`, on held-out captions of prompt sets
-1 and 2; set 0 is for the evaluation afterwards. Sounds come from this package's own samplers in
-PyTorch, with noise that all candidates share.
+1 and 2; set 0 is for the evaluation afterwards. Sounds come from the samplers in PyTorch, with
+noise that all candidates share.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from torch import Tensor
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.export.manifest import folder_tokenizer
-from arcmobile.posttrain.arc.train import base_generator
-from arcmobile.posttrain.flow.sampling import euler_sample, sample
+from arcmobile.posttrain.flow.batches import tokenized
+from arcmobile.posttrain.flow.generator import base_generator
+from arcmobile.posttrain.flow.sampling import euler_sample, pingpong_sample
 from arcmobile.posttrain.judgement.adherence import judge
 from arcmobile.posttrain.judgement.frechet import Reference, sound_features
-from arcmobile.posttrain.judgement.held_out_prompts import Prompt, drawn_sound, held_out_prompts
+from arcmobile.posttrain.judgement.held_out_prompts import Prompt, held_out_prompts, reference_sound
 from arcmobile.posttrain.judgement.rows import check_rate
 from arcmobile.posttrain.judgement.sound_classifier import SoundClassifier, load_classifier
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
@@ -44,7 +45,13 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Judgement:
-    """Shares of held-out captions that came out right, and the distance to synthesized sounds."""
+    """What was measured of a candidate.
+
+    Attributes:
+        name: of the candidate.
+        shares: of held-out captions that came out right, by measure.
+        frechet: Fréchet distance to synthesized sounds.
+    """
 
     name: str
     shares: Mapping[str, float]
@@ -52,11 +59,12 @@ class Judgement:
 
     @property
     def score(self) -> float:
-        """What the best candidate has most of: right sounds, everything right, likeness."""
+        """What the best candidate has most of: right sounds, everything right, similarity."""
         right = 0.5 * (self.shares["class"] + self.shares["all"])
         return right - _FRECHET_WEIGHT * self.frechet
 
     def record(self) -> dict[str, object]:
+        """Return the judgement as JSON."""
         shares = {name: round(share, 4) for name, share in self.shares.items()}
         return {
             "name": self.name,
@@ -72,10 +80,10 @@ def _classifier() -> SoundClassifier:
     return load_classifier()
 
 
-def _heard(
+def _measured(
     sounds: Sequence[npt.NDArray[np.float16]], prompts: Sequence[Prompt]
 ) -> tuple[list[dict[str, bool]], npt.NDArray[np.float64]]:
-    """Measures right or wrong of each sound, and their features."""
+    """Which measures are right, of each sound, and the features of all."""
     clips = [sound.astype(np.float32) for sound in sounds]
     verdicts = judge(clips, prompts, _classifier())
     return [verdict.measures for verdict in verdicts], sound_features(clips)
@@ -83,20 +91,20 @@ def _heard(
 
 def _reference_features(prompts: Sequence[Prompt]) -> npt.NDArray[np.float64]:
     torch.set_num_threads(1)
-    return sound_features([drawn_sound(prompt) for prompt in prompts])
+    return sound_features([reference_sound(prompt) for prompt in prompts])
 
 
-_Heard = Future[tuple[list[dict[str, bool]], npt.NDArray[np.float64]]]
+_Measured = Future[tuple[list[dict[str, bool]], npt.NDArray[np.float64]]]
 
 
 class Judge:
     """Judges generators of one checkpoint's sizes.
 
     Args:
-        base: whose tokenizer and decoder are used.
-        device: sounds are made there.
+        base: checkpoint whose tokenizer and decoder are used.
+        device: where sounds are made.
         held_out: captions of each prompt set.
-        workers: processes that listen.
+        workers: processes that measure the sounds.
     """
 
     def __init__(self, base: CheckpointFolder, device: torch.device, held_out: int, workers: int):
@@ -109,12 +117,9 @@ class Judge:
         self._device = device
         self._generator = base_generator(base).to(device).requires_grad_(False)
         self._decoder = base.build(DECODER).to(device)
-        tokenizer = folder_tokenizer(base)
-        tokens = [tokenizer(prompt.caption) for prompt in self.prompts]
-        ids = np.concatenate([one.input_ids for one in tokens])
-        mask = np.concatenate([one.attention_mask for one in tokens])
-        self._ids = torch.from_numpy(ids).long().to(device)
-        self._mask = torch.from_numpy(mask).to(device)
+        captions = [prompt.caption for prompt in self.prompts]
+        ids, mask = tokenized(folder_tokenizer(base), captions)
+        self._ids, self._mask = ids.to(device), mask.to(device)
         self._seconds = torch.tensor([p.seconds for p in self.prompts], device=device)
         random = torch.Generator(device).manual_seed(_NOISE_SEED)
         shape = (len(self.prompts), base.config.dit.io_channels, base.config.max_frames)
@@ -123,7 +128,7 @@ class Judge:
         self._reference = [
             self._pool.submit(_reference_features, chunk) for chunk in _chunks(self.prompts)
         ]
-        self._pending: dict[str, list[_Heard]] = {}
+        self._pending: dict[str, list[_Measured]] = {}
 
     @torch.no_grad()
     def submit(
@@ -134,32 +139,36 @@ class Judge:
         steps: int = 8,
         guidance: float | None = None,
     ) -> None:
-        """Makes the sounds of a generator and has them judged.
+        """Make the sounds of a generator and submit them to the other processes.
 
         Args:
             name: of the candidate.
             values: of its trained parameters, by name.
             steps: of the sampler.
-            guidance: None for ping-pong sampling, else that of Euler steps (1: none).
+            guidance: of Euler sampling (1: none); None for ping-pong sampling.
         """
         for key, parameter in self._generator.named_parameters():
             if key in values:
                 parameter.copy_(values[key])
-        told = self._generator.condition(self._ids, self._mask, self._seconds)
+        conditioning = self._generator.condition(self._ids, self._mask, self._seconds)
         if guidance is None:
-            latents = sample(self._generator, told, self._noise, steps, fresh=self._fresh(steps))
+            latents = pingpong_sample(
+                self._generator, conditioning, self._noise, steps, fresh=self._fresh(steps)
+            )
         else:
-            latents = euler_sample(self._generator, told, self._noise, steps, guidance=guidance)
+            latents = euler_sample(
+                self._generator, conditioning, self._noise, steps, guidance=guidance
+            )
         sounds: list[npt.NDArray[np.float16]] = []
         for first in range(0, len(latents), _DECODED):
-            made = self._decoder(latents[first : first + _DECODED]).half().cpu().numpy()
+            decoded = self._decoder(latents[first : first + _DECODED]).half().cpu().numpy()
             sounds += [
                 self._cut(sound, prompt)
-                for sound, prompt in zip(made, self.prompts[first:], strict=False)
+                for sound, prompt in zip(decoded, self.prompts[first:], strict=False)
             ]
         self._pending[name] = [
-            self._pool.submit(_heard, some, prompts)
-            for some, prompts in zip(_chunks(sounds), _chunks(self.prompts), strict=True)
+            self._pool.submit(_measured, chunk, prompts)
+            for chunk, prompts in zip(_chunks(sounds), _chunks(self.prompts), strict=True)
         ]
 
     def _fresh(self, steps: int) -> list[Tensor]:
@@ -173,7 +182,7 @@ class Judge:
         return sound[:, :samples] if sound.shape[1] >= samples else sound
 
     def finished(self) -> list[Judgement]:
-        """Those that are done and were not given yet, in the order they were handed in."""
+        """Return the judgements that are newly done, in the order of submission."""
         if not all(future.done() for future in self._reference):
             return []
         names = [
@@ -182,7 +191,7 @@ class Judge:
         return [self._judgement(name) for name in names]
 
     def wait(self, seconds: float) -> list[Judgement]:
-        """The same after as long as that, or once none is left."""
+        """Wait for that long, or until all are done; return them as :meth:`finished` does."""
         end = time.monotonic() + seconds
         found = self.finished()
         while self._pending and time.monotonic() < end:
@@ -192,17 +201,17 @@ class Judge:
 
     def _judgement(self, name: str) -> Judgement:
         parts = [part.result() for part in self._pending.pop(name)]
-        measures = [one for part, _ in parts for one in part]
+        measures = [sound for part, _ in parts for sound in part]
         reference = Reference.of(np.concatenate([f.result() for f in self._reference]))
         shares = {}
-        for measure in sorted({key for one in measures for key in one}):
-            right = [one[measure] for one in measures if measure in one]
+        for measure in sorted({key for sound in measures for key in sound}):
+            right = [sound[measure] for sound in measures if measure in sound]
             shares[measure] = sum(right) / len(right)
         frechet = reference.distance(np.concatenate([features for _, features in parts]))
         return Judgement(name, shares, frechet)
 
     def close(self) -> None:
-        """Ends the processes; what is still pending is lost."""
+        """End the processes; what is still pending is lost."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

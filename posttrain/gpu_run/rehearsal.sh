@@ -39,6 +39,9 @@ grep -q '"training": "arc"' "$out/metrics.jsonl" || fail "metrics.jsonl has no r
 arcmobile="$venv/bin/arcmobile"
 "$arcmobile" bench report "$out/latency.json" --out "$scratch/report.html"
 PYTHON=$venv/bin/python bash "$here/collect.sh" "$out" "$scratch/made"
+for training in flow arc; do
+    [ -s "$scratch/made/$training-losses.png" ] || fail "collect.sh plotted no losses of $training"
+done
 "$arcmobile" export "$scratch/made/arc" --backend onnx --recipe fp32 --out "$scratch/bundle"
 "$arcmobile" generate "telephone ringing" --seed 1 --bundle "$scratch/bundle" --out "$scratch/a.wav"
 "$venv/bin/python" - "$scratch/a.wav" <<'CHECK' || fail "the collected checkpoint is silent"

@@ -1,7 +1,7 @@
-"""Synthesized sounds on the GPU, all of them, taken in while their shards appear.
+"""All synthesized sounds on the GPU, loaded while their shards appear.
 
-A batch is drawn, gathered and worded on the device: no step waits for the host, and nothing is
-copied to the device but new shards.
+A batch is drawn and gathered, caption included, on the device: no step waits for the host, and
+nothing but new shards is copied to the device.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arcmobile.posttrain.arc.trainer import ArcBatch
+from arcmobile.posttrain.flow.batches import GeneratorBatch
 from arcmobile.posttrain.training.state import read_tensors
 
 
@@ -19,26 +19,24 @@ class ResidentLatents:
     """Latents, token ids and seconds of at most ``capacity`` sounds, on a device.
 
     Attributes:
-        count: sounds that are there.
+        count: sounds loaded.
     """
 
     def __init__(self, folder: Path, capacity: int, device: torch.device):
         self._folder, self._capacity, self._device = folder, capacity, device
-        self._seen: set[str] = set()
+        self._loaded: set[str] = set()
         self._tensors: dict[str, Tensor] = {}
         self.count = 0
 
-    def __len__(self) -> int:
-        return self.count
+    def load_new(self) -> int:
+        """Copy new shards to the device; return how many sounds are loaded.
 
-    def take_in(self) -> int:
-        """Copies shards that are new; returns how many sounds are there now.
-
-        Raises CheckpointError for a shard that cannot be read.
+        Raises:
+            CheckpointError: a shard cannot be read.
         """
         for path in sorted(self._folder.glob("shard-*.safetensors")):
-            if path.name not in self._seen:
-                self._seen.add(path.name)
+            if path.name not in self._loaded:
+                self._loaded.add(path.name)
                 self._append(read_tensors(path)[0])
         return self.count
 
@@ -55,8 +53,8 @@ class ResidentLatents:
             self._tensors[name][self.count : self.count + new].copy_(tensor[:new])
         self.count += new
 
-    def batch(self, size: int, random: torch.Generator) -> ArcBatch:
-        """``size`` sounds drawn with replacement, each with one of its captions.
+    def batch(self, size: int, random: torch.Generator) -> GeneratorBatch:
+        """Draw ``size`` sounds with replacement, each with one of its captions.
 
         ``random`` is a generator of the device.
         """
@@ -64,7 +62,7 @@ class ResidentLatents:
         ids, lengths = self._tensors["ids"], self._tensors["lengths"]
         wording = torch.randint(ids.shape[1], (size,), generator=random, device=self._device)
         places = torch.arange(ids.shape[2], device=self._device)
-        return ArcBatch(
+        return GeneratorBatch(
             self._tensors["latents"][rows].float(),
             ids[rows, wording].long(),
             (places < lengths[rows, wording].long()[:, None]).float(),

@@ -1,15 +1,15 @@
-"""What a run leaves in OUT: few files, each whole whenever the run is cut off.
+"""What a run leaves in OUT: a few files, each complete whenever the run is cut off.
 
 ::
 
     latency.json, latency-cells.json   of `arcmobile bench gpu`
-    run.json             parts and what became of them, data, candidates and their judgement
+    run.json             parts and how they ended, data, candidates and their scores
     metrics.jsonl        losses of both trainings
     flow.safetensors     the flow model's generator, float16
     arc.safetensors      the best candidate's generator, float16
     run.log              what was printed
 
-The autoencoder is not trained here: the embedded checkpoint's belongs to both.
+The autoencoder is not trained here: both use that of the embedded checkpoint.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from torch import Tensor
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.posttrain.training.checkpoint_folder import OBJECTIVE, write_checkpoint
+from arcmobile.posttrain.training.metrics import METRICS, append_metrics
 from arcmobile.posttrain.training.state import (
-    append_metrics,
     read_tensors,
     scoped,
     unscoped,
@@ -34,10 +34,10 @@ from arcmobile.posttrain.training.state import (
 from arcmobile.runtime.errors import CheckpointError, InputError
 from arcmobile.runtime.whole_output import write_whole_text
 
-RUN, METRICS, LOG = "run.json", "metrics.jsonl", "run.log"
+RUN = "run.json"
 FLOW, ARC = "flow.safetensors", "arc.safetensors"
 MOST_FILES, MOST_BYTES = 8, 16_000_000
-"""What comes back from a lent machine."""
+"""Limits on what can be fetched from a lent machine."""
 
 _MODEL, _TEXT = "model", "text"
 _FLOW_OBJECTIVE = "rectified_flow"
@@ -45,7 +45,13 @@ Tensors = Mapping[str, Tensor]
 
 
 class RunRecord:
-    """`run.json` as it grows, and the files beside it."""
+    """`run.json` as it grows, and the files beside it.
+
+    Attributes:
+        out: folder of the run.
+        base: checkpoint that the run starts from.
+        content: of `run.json`.
+    """
 
     def __init__(self, out: Path, base: CheckpointFolder):
         self.out = out
@@ -53,24 +59,26 @@ class RunRecord:
         self.base = base
 
     def set(self, **values: Any) -> None:
-        """Sets top-level entries and writes the file; raises OutputError."""
+        """Set top-level entries and write the file; raise OutputError if that fails."""
         self.content.update(values)
         text = json.dumps(self.content, indent=1) + "\n"
         write_whole_text(self.out / RUN, text, overwrite=True)
 
     def note(self, line: str) -> None:
-        """A line for people, printed and kept."""
+        """Print a line and keep it in the file."""
         print(line, flush=True)
         self.set(notes=[*self.content["notes"], line])
 
     def metrics(self, training: str, row: Mapping[str, Any]) -> None:
+        """Append a row of a training's losses."""
         append_metrics(self.out / METRICS, {"training": training, **row})
 
     def write_generator(self, name: str, tensors: tuple[Tensors, Tensors], **header: Any) -> None:
-        """Writes :data:`FLOW` or :data:`ARC`; raises OutputError.
+        """Write :data:`FLOW` or :data:`ARC`.
 
         Raises:
             CheckpointError: a value is not finite in float16.
+            OutputError: the file cannot be written.
         """
         model, text = ({k: v.half() for k, v in part.items()} for part in tensors)
         for key, tensor in (*model.items(), *text.items()):
@@ -81,15 +89,15 @@ class RunRecord:
 
 
 def collect(out: Path, folder: Path, base: Path) -> list[Path]:
-    """Makes checkpoint folders of what a run left: ``folder``/arc and ``folder``/flow.
+    """Make checkpoint folders of what a run left: ``folder``/arc and ``folder``/flow.
 
     Args:
         out: the run's folder.
         folder: of the checkpoints.
-        base: the embedded checkpoint, which the run began with.
+        base: the embedded checkpoint, which the run started from.
 
     Returns:
-        The checkpoints, that of ARC first.
+        The checkpoints, the one of ARC first.
 
     Raises:
         InputError: there is nothing to collect.
@@ -97,7 +105,7 @@ def collect(out: Path, folder: Path, base: Path) -> list[Path]:
         OutputError: ``folder`` cannot be written.
     """
     opened = CheckpointFolder.open(base)
-    made = []
+    written = []
     for name, target, objective in ((ARC, "arc", OBJECTIVE), (FLOW, "flow", _FLOW_OBJECTIVE)):
         if not (out / name).is_file():
             continue
@@ -108,18 +116,18 @@ def collect(out: Path, folder: Path, base: Path) -> list[Path]:
             )
         model, text = unscoped(_MODEL, tensors), unscoped(_TEXT, tensors)
         write_checkpoint(base, folder / target, model, text, torch.float16, objective=objective)
-        made.append(folder / target)
-    if not made:
-        raise InputError(f"{out}: neither {ARC} nor {FLOW} is there; nothing to collect")
-    return made
+        written.append(folder / target)
+    if not written:
+        raise InputError(f"{out}: holds neither {ARC} nor {FLOW}; nothing to collect")
+    return written
 
 
 def check_limits(out: Path) -> list[str]:
-    """What keeps the files of ``out`` from coming back; empty where nothing does."""
+    """List what keeps the files of ``out`` from being fetched; empty where nothing does."""
     files = sorted(path for path in out.rglob("*") if path.is_file())
     faults = []
     if len(files) > MOST_FILES:
-        faults.append(f"{len(files)} files, at most {MOST_FILES} come back")
+        faults.append(f"{len(files)} files, at most {MOST_FILES} can be fetched")
     for path in files:
         if path.stat().st_size > MOST_BYTES:
             faults.append(f"{path.name}: {path.stat().st_size} bytes, at most {MOST_BYTES}")

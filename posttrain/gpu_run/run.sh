@@ -52,7 +52,7 @@ trap 'exit 130' INT
 # The tree as it lies here, importable: links to its folders, and a version to be asked for.
 site=$work/site
 mkdir -p "$site/arcmobile"
-for package in bench cli export posttrain quant runtime; do
+for package in bench cli export posttrain quality quant runtime; do
     ln -s "$root/$package" "$site/arcmobile/$package"
 done
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml" | head -1)

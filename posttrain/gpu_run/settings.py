@@ -1,4 +1,4 @@
-"""How much of everything a run takes: the full size for a GPU, a tiny one to rehearse on a CPU."""
+"""Sizes of a run: the full one for a GPU, a tiny one to rehearse on a CPU."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ class RunSize:
     """Sizes of one run.
 
     Attributes:
-        sounds: synthesized at most; training takes what is there.
-        fewest_sounds: training waits for so many.
+        sounds: most sounds to synthesize; training uses those that are ready.
+        fewest_sounds: sounds that training waits for.
         shard: sounds of a file.
-        flow, arc: settings; how many steps there are is up to the clock.
-        flow_share: of the time for training.
+        flow: settings of flow matching; the clock decides how many steps there are.
+        arc: settings of ARC; likewise.
+        flow_share: share of the training time for flow matching.
         held_out: captions of each prompt set that candidates are judged on.
         candidates: of ARC, judged while it trains.
         guided_steps: of the flow model, to compare with.
-        judge_seconds: kept at the end for what is still being judged.
-        most_steps: of each training, where a rehearsal need not take all of its time; 0: no limit.
+        judge_seconds: kept at the end for candidates that are still being judged.
+        most_steps: of each training, for rehearsals; 0: no limit.
     """
 
     sounds: int
@@ -38,7 +39,7 @@ class RunSize:
 
 
 SIZES = {
-    # Sixteen times the batches of the training on two cores, and rates that were best there.
+    # Batches 16 times those of the training on two cores, and the rates that were best there.
     "full": RunSize(
         sounds=122_880,
         fewest_sounds=16_384,
@@ -79,4 +80,4 @@ SIZES = {
         most_steps=6,
     ),
 }
-"""By name; what they are for is said at `run.sh --size`."""
+"""By name, as in `run.sh --size`."""

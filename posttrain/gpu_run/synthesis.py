@@ -1,15 +1,15 @@
-"""Sounds to train on, as latents and token ids in shards, by several processes.
+"""Synthesizes sounds to train on, as latents and token ids in shards, in several processes.
 
 A shard appears when it is complete::
 
     shard-00000.safetensors   latents (sounds, channels, frames) float16, ids (sounds, captions,
-                              tokens) int16, lengths (sounds, captions) uint8: tokens that count,
-                              seconds (sounds,) float32
+                              tokens) int16, lengths (sounds, captions) uint8: tokens before the
+                              padding, seconds (sounds,) float32
 
 Captions are worded and tokenized here: in Python, one by one, they would take longer than the
-training steps that they are for. So are latents, by the spectral code that the embedded decoder
-was trained with (:mod:`arcmobile.posttrain.autoencoder.spectral_code`, fitted again to the same
-sounds).
+training steps that they are for. Latents are computed by the spectral code that the embedded
+decoder was trained with (:mod:`arcmobile.posttrain.autoencoder.spectral_code`, fitted again to the
+same sounds).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.export.manifest import folder_tokenizer
 from arcmobile.posttrain.autoencoder.spectral_code import SpectralCode
 from arcmobile.posttrain.latents.cache import CACHED_SAMPLES, TRAINING_SEED
-from arcmobile.posttrain.sounds import caption, draw
+from arcmobile.posttrain.sounds import caption, synthesize
 from arcmobile.posttrain.training.state import write_tensors
 from arcmobile.runtime.errors import CheckpointError
 from arcmobile.runtime.tokenizer import PromptTokenizer
@@ -44,7 +44,15 @@ _NICE = 10  # training and measuring come first
 
 @dataclass(frozen=True)
 class SynthesisJob:
-    """``count`` sounds in shards of ``shard``, for a model of the checkpoint ``base``."""
+    """What to synthesize.
+
+    Attributes:
+        base: checkpoint whose tokenizer is used.
+        folder: of the shards.
+        count: sounds.
+        shard: sounds of a shard.
+        first_seed: seed of the first sound.
+    """
 
     base: Path
     folder: Path
@@ -54,7 +62,11 @@ class SynthesisJob:
 
 
 def spectral_code() -> SpectralCode:
-    """The code whose latents the embedded model knows."""
+    """Return the code whose latents the embedded model was trained on.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
     code = SpectralCode.load(CODE_FOLDER)
     if code is None:
         raise CheckpointError(f"{CODE_FOLDER}: holds no spectral code; get the repository again")
@@ -62,37 +74,37 @@ def spectral_code() -> SpectralCode:
 
 
 def encoded(code: SpectralCode, audio: Tensor, samples: int = CACHED_SAMPLES) -> Tensor:
-    """Latents (C * latent_dim, frames) of a sound (C, its samples), silence behind its end.
+    """Return latents (C * latent_dim, frames) of a sound (C, its samples), then silence.
 
-    Only what sounds is transformed, as far as a window reaches behind it: the latent of silence is
+    Only the sound is transformed, as far as a window reaches beyond it: the latent of silence is
     always the same.
     """
     parts = code.mean.shape[0]
     frame = parts * code.hop
     frames = samples // frame
-    heard = min(frames, -(-audio.shape[1] // frame) + 1)
-    padded = torch.zeros(1, len(audio), heard * frame)
+    sounding = min(frames, -(-audio.shape[1] // frame) + 1)
+    padded = torch.zeros(1, len(audio), sounding * frame)
     padded[0, :, : audio.shape[1]] = audio
     silence = code.encode(torch.zeros(1, len(audio), frame))[0]
-    rest = silence[:, :1].expand(-1, frames - heard)
+    rest = silence[:, :1].expand(-1, frames - sounding)
     return torch.cat((code.encode(padded)[0], rest), 1)
 
 
 def synthesize_shard(
     job: SynthesisJob, shard: int, code: SpectralCode, tokenizer: PromptTokenizer
 ) -> None:
-    """Writes one shard; raises OutputError."""
+    """Write one shard; raise OutputError if it cannot be written."""
     first = shard * job.shard
     latents, ids, lengths, seconds = [], [], [], []
     for number in range(first, min(first + job.shard, job.count)):
         seed = job.first_seed + number
-        sound = draw(seed)
+        sound = synthesize(seed)
         rng = np.random.default_rng([seed, _WORDED])
         texts = [sound.caption, *(caption(sound.attributes, rng) for _ in range(CAPTIONS - 1))]
         tokens = [tokenizer(text) for text in texts]
         latents.append(encoded(code, torch.from_numpy(sound.audio)).half())
-        ids.append(np.concatenate([one.input_ids for one in tokens]).astype(np.int16))
-        lengths.append([int(one.attention_mask.sum()) for one in tokens])
+        ids.append(np.concatenate([prompt.input_ids for prompt in tokens]).astype(np.int16))
+        lengths.append([int(prompt.attention_mask.sum()) for prompt in tokens])
         seconds.append(sound.seconds)
     tensors = {
         "latents": torch.stack(latents),
@@ -103,8 +115,8 @@ def synthesize_shard(
     write_tensors(job.folder / f"shard-{shard:05d}.safetensors", tensors, {})
 
 
-def _work(job: SynthesisJob, worker: int, workers: int) -> None:
-    """Every ``workers``-th shard from ``worker`` on."""
+def _run_worker(job: SynthesisJob, worker: int, workers: int) -> None:
+    """Synthesize every ``workers``-th shard from ``worker`` on."""
     os.nice(_NICE)
     torch.set_num_threads(1)
     code, tokenizer = spectral_code(), folder_tokenizer(CheckpointFolder.open(job.base))
@@ -112,17 +124,18 @@ def _work(job: SynthesisJob, worker: int, workers: int) -> None:
         synthesize_shard(job, shard, code, tokenizer)
 
 
-def synthesize(job: SynthesisJob, workers: int) -> int:
-    """Makes all shards with that many processes; returns how many of these failed.
+def synthesize_shards(job: SynthesisJob, workers: int) -> int:
+    """Synthesize all shards in that many processes; end them when a signal ends this one.
 
-    Stopped by a signal, it takes them along.
+    Returns:
+        The number of processes that failed.
     """
     context = multiprocessing.get_context("spawn")
     job.folder.mkdir(parents=True, exist_ok=True)
-    # Each of them would otherwise take all cores for the products of one sound.
+    # Each would otherwise use all cores for the products of one sound.
     os.environ["OMP_NUM_THREADS"] = "1"
     running: list[SpawnProcess] = [
-        context.Process(target=_work, args=(job, worker, workers), daemon=True)
+        context.Process(target=_run_worker, args=(job, worker, workers), daemon=True)
         for worker in range(workers)
     ]
     try:

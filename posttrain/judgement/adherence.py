@@ -1,9 +1,9 @@
 """Whether sounds are what their captions ask for: the class, and every word that is stated.
 
-The class is named by :mod:`.sound_classifier`. Words are heard by the rules of
-:mod:`arcmobile.posttrain.sounds.signal_words`, which know nothing of captions; only those count
-that the caption states and that the class can carry. Rules and classifier err now and then on drawn
-sounds too, so every table shows what drawn sounds reach.
+The class is found by :mod:`.sound_classifier`. Words are measured by the rules of
+:mod:`arcmobile.posttrain.sounds.signal_words`, which do not see captions; a word counts if the
+caption states it and it applies to the class. Rules and classifier are not perfect on synthesized
+sounds either, so every table shows what these reach.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy.typing as npt
 from arcmobile.posttrain.judgement.held_out_prompts import Prompt
 from arcmobile.posttrain.judgement.sound_classifier import NAMES, SoundClassifier, classify
 from arcmobile.posttrain.judgement.stated_words import KINDS, Kind, stated_words
-from arcmobile.posttrain.sounds.signal_words import hear
+from arcmobile.posttrain.sounds.signal_words import measure_words
 
 MEASURES = ("class", *KINDS, "all")
-"""Of a table, in order; "all" is right where the class and every stated word are."""
+"""Measures in the order of the tables; "all" is right where class and stated words are."""
 
 _NORMAL_95 = 1.959964
 Audio = npt.NDArray[np.float32]
@@ -28,19 +28,24 @@ Audio = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Tally:
-    """``right`` of ``count`` cases."""
+    """Cases that are right.
+
+    Attributes:
+        right: how many are right.
+        count: of how many.
+    """
 
     right: int
     count: int
 
     @property
     def share(self) -> float:
-        """0 to 1; nan of no cases."""
+        """The share that is right, 0 to 1; NaN without cases."""
         return self.right / self.count if self.count else float("nan")
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % score interval of the share (Wilson 1927, "Probable inference")."""
+        """The 95 % score interval of the share (Wilson 1927, "Probable inference")."""
         if not self.count:
             return 0.0, 1.0
         squared, share = _NORMAL_95**2 / self.count, self.share
@@ -51,7 +56,13 @@ class Tally:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was heard in one clip: the class (None in silence), and whether each word is right."""
+    """What one clip sounds like.
+
+    Attributes:
+        prompt: what was asked for.
+        heard: the class; None for silence.
+        words: whether each stated word is right.
+    """
 
     prompt: Prompt
     heard: str | None
@@ -59,7 +70,7 @@ class Verdict:
 
     @property
     def measures(self) -> dict[str, bool]:
-        """Right or not by measure; those that do not apply are left out."""
+        """Whether each measure that applies is right."""
         right: dict[str, bool] = {"class": self.heard == self.prompt.attributes.sound}
         right.update((kind, found) for kind, found in self.words.items())
         return {**right, "all": all(right.values())}
@@ -68,7 +79,7 @@ class Verdict:
 def judge(
     sounds: Sequence[Audio], prompts: Sequence[Prompt], classifier: SoundClassifier
 ) -> list[Verdict]:
-    """A verdict on each sound (2, samples), made for the prompt at its place."""
+    """Judge sounds (2, samples), each made for the prompt at its place."""
     guesses = classify(classifier, sounds)
     return [
         Verdict(prompt, guess.name, _words(sound, prompt, silent=guess.name is None))
@@ -79,26 +90,27 @@ def judge(
 def _words(sound: Audio, prompt: Prompt, *, silent: bool) -> dict[Kind, bool]:
     stated = stated_words(prompt.caption)
     wanted = {kind: getattr(prompt.attributes, kind) for kind in KINDS if kind in stated}
-    asked = {kind: word for kind, word in wanted.items() if word is not None}
+    expected = {kind: word for kind, word in wanted.items() if word is not None}
     if silent:
-        return dict.fromkeys(asked, False)
-    heard = hear(sound)
-    return {kind: getattr(heard, kind) == word for kind, word in asked.items()}
+        return dict.fromkeys(expected, False)
+    measured = measure_words(sound)
+    return {kind: getattr(measured, kind) == word for kind, word in expected.items()}
 
 
 def tallies(verdicts: Sequence[Verdict]) -> dict[str, Tally]:
-    """A tally for each of MEASURES."""
+    """Count the right verdicts for each of :data:`MEASURES`."""
     found = [verdict.measures for verdict in verdicts]
     return {
         measure: Tally(
-            sum(one.get(measure, False) for one in found), sum(measure in one for one in found)
+            sum(measures.get(measure, False) for measures in found),
+            sum(measure in measures for measures in found),
         )
         for measure in MEASURES
     }
 
 
 def tallies_by_class(verdicts: Sequence[Verdict]) -> dict[str, Tally]:
-    """How often each class of sounds was recognised, in the order of NAMES."""
+    """Count how often each class was recognised, in the order of ``NAMES``."""
     results = {}
     for name in NAMES:
         right = [v.heard == name for v in verdicts if v.prompt.attributes.sound == name]
@@ -107,11 +119,11 @@ def tallies_by_class(verdicts: Sequence[Verdict]) -> dict[str, Tally]:
 
 
 def worst_confusions(verdicts: Sequence[Verdict], count: int) -> list[tuple[str, str, int]]:
-    """The pairs (asked for, heard) of different classes that occur most often, and how often."""
+    """Return the most frequent confusions: expected class, heard class, how often."""
     pairs: dict[tuple[str, str], int] = {}
     for verdict in verdicts:
-        asked, heard = verdict.prompt.attributes.sound, verdict.heard or "silence"
-        if asked != heard:
-            pairs[asked, heard] = pairs.get((asked, heard), 0) + 1
+        expected, heard = verdict.prompt.attributes.sound, verdict.heard or "silence"
+        if expected != heard:
+            pairs[expected, heard] = pairs.get((expected, heard), 0) + 1
     ranked = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
-    return [(asked, heard, times) for (asked, heard), times in ranked[:count]]
+    return [(expected, heard, times) for (expected, heard), times in ranked[:count]]

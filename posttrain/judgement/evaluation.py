@@ -1,9 +1,8 @@
 """Judges rows on held-out prompts: prompts ─► sounds ─► figures, kept in one record per row.
 
-Of every row: adherence to the captions, Frechet distance to the prompts' own drawn sounds, and
-diversity, the mean distance between sounds of one prompt with different seeds. Drawn sounds are
-judged first, so that each figure stands beside what is best attainable. Sounds are judged row by
-row; of each row only the examples are kept.
+For every row: adherence to the captions, Fréchet distance to the prompts' own synthesized sounds,
+and diversity, the mean distance between sounds of one prompt with different seeds. Synthesized
+sounds are judged first and show the best possible figures. Only the examples of each row are kept.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from arcmobile.posttrain.judgement.adherence import (
     worst_confusions,
 )
 from arcmobile.posttrain.judgement.frechet import Reference, sound_features
-from arcmobile.posttrain.judgement.held_out_prompts import Prompt, drawn_sound, one_of_each
+from arcmobile.posttrain.judgement.held_out_prompts import Prompt, one_of_each, reference_sound
 from arcmobile.posttrain.judgement.rows import Row
 from arcmobile.posttrain.judgement.sound_classifier import SoundClassifier
 from arcmobile.runtime.errors import InputError
@@ -36,28 +35,39 @@ FEWEST_PROMPTS = 2
 _WORST_CONFUSIONS = 5
 Audio = npt.NDArray[np.float32]
 Advance = Callable[[str, int, int], None]
-"""Name of a row, sounds made, sounds to make."""
+"""Called with the name of a row, the sounds made and the sounds to make."""
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over prompts and its standard error."""
+    """A mean over prompts.
+
+    Attributes:
+        value: the mean.
+        error: its standard error.
+    """
 
     value: float
     error: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Mean:
+        """Return the mean of values."""
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
         return cls(float(np.mean(values)), spread / math.sqrt(len(values)))
 
 
 @dataclass(frozen=True)
 class RowResult:
-    """Everything measured of one row; ``examples`` are its sounds of the example prompts.
+    """Everything measured of one row.
 
-    ``diversity`` is None where the row's sounds do not depend on the seed; ``seconds`` is what
-    making the sounds took, loading included.
+    Attributes:
+        row: what made the sounds.
+        verdicts: on each prompt's sound.
+        frechet: Fréchet distance to synthesized sounds.
+        diversity: between seeds; None where sounds do not depend on the seed.
+        seconds: to make the sounds, loading included.
+        examples: sounds of the example prompts.
     """
 
     row: Row
@@ -69,14 +79,16 @@ class RowResult:
 
     @property
     def adherence(self) -> dict[str, Tally]:
+        """Share right by measure."""
         return tallies(self.verdicts)
 
     @property
     def by_class(self) -> dict[str, Tally]:
+        """Share recognised by class."""
         return tallies_by_class(self.verdicts)
 
     def record(self) -> dict[str, Any]:
-        """All figures as JSON."""
+        """Return all figures as JSON."""
         return {
             "name": self.row.name,
             "how": self.row.how,
@@ -88,8 +100,8 @@ class RowResult:
                 for name, tally in self.by_class.items()
             },
             "confusions": [
-                {"asked": asked, "heard": heard, "times": times}
-                for asked, heard, times in worst_confusions(self.verdicts, _WORST_CONFUSIONS)
+                {"expected": expected, "heard": heard, "times": times}
+                for expected, heard, times in worst_confusions(self.verdicts, _WORST_CONFUSIONS)
             ],
             "frechet": round(self.frechet, 4),
             "diversity": None
@@ -118,14 +130,21 @@ def _finite(value: float) -> float | None:
 
 
 class Evaluation:
-    """Prompts, their drawn sounds as the reference, and the judge.
+    """Prompts, their synthesized sounds as the reference, and the classifier.
 
     Args:
         prompts: two or more.
-        classifier: names the class of a sound.
-        seed: of every row's sounds; others are counted up from it.
+        classifier: finds the class of a sound.
+        seed: of every row's sounds; those of diversity count up from it.
         variants: sounds of one prompt that diversity compares; 1: none.
-        examples: sounds of so many prompts are kept, spread evenly over the classes.
+        examples: number of prompts whose sounds are kept, spread evenly over the classes.
+
+    Attributes:
+        examples: indices of the example prompts.
+        reference_examples: their synthesized sounds.
+
+    Raises:
+        InputError: there are too few prompts.
     """
 
     def __init__(
@@ -142,21 +161,20 @@ class Evaluation:
         self.prompts, self.classifier = prompts, classifier
         self.seed, self.variants = seed, variants
         self.varied = one_of_each(prompts)
-        drawn = [drawn_sound(prompt) for prompt in prompts]
+        synthesized = [reference_sound(prompt) for prompt in prompts]
         kept = min(examples, len(self.varied))
         self.examples = [
             prompts.index(self.varied[index * len(self.varied) // kept]) for index in range(kept)
         ]
-        """Places of the example prompts."""
-        self.drawn_examples = [drawn[place] for place in self.examples]
-        self.reference = Reference.of(sound_features(drawn))
+        self.reference_examples = [synthesized[place] for place in self.examples]
+        self.reference = Reference.of(sound_features(synthesized))
 
     def judge(self, row: Row, advance: Advance = lambda name, done, total: None) -> RowResult:
-        """Makes the row's sounds and judges them; errors of the row's engine are passed on."""
+        """Make the row's sounds and judge them."""
         total = len(self.prompts) + (self.variants - 1) * len(self.varied)
         done, begin = 0, time.perf_counter()
 
-        def made(prompts: Sequence[Prompt], seed: int) -> list[Audio]:
+        def generate(prompts: Sequence[Prompt], seed: int) -> list[Audio]:
             nonlocal done
             sounds = []
             for sound in row.generate(prompts, seed):
@@ -165,9 +183,9 @@ class Evaluation:
                 advance(row.name, done, total)
             return sounds
 
-        sounds = made(self.prompts, self.seed)
+        sounds = generate(self.prompts, self.seed)
         others = [
-            sound_features(made(self.varied, self.seed + extra))
+            sound_features(generate(self.varied, self.seed + extra))
             for extra in range(1, self.variants)
         ]
         seconds = time.perf_counter() - begin
@@ -186,7 +204,7 @@ class Evaluation:
         )
 
     def record(self, results: Sequence[RowResult]) -> dict[str, Any]:
-        """What all rows share, and the record of each, as JSON."""
+        """Return what all rows share, and the record of each, as JSON."""
         return {
             "seed": self.seed,
             "variants": self.variants,

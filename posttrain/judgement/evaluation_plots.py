@@ -1,4 +1,4 @@
-"""Plots of an evaluation: adherence with intervals, classes, likeness, a few sounds; no display."""
+"""Plots of an evaluation: adherence with intervals, classes, similarity, a few sounds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from arcmobile.runtime.whole_output import whole_file
 
 _CEILING, _MODEL = "#a3a49f", "#3568b8"
 _DOTS_PER_INCH = 130
-_SHOWN_ROWS = 3  # of models, next to the drawn sound
+_SHOWN_ROWS = 3  # of models, next to the synthesized sound
 _CAPTION_LETTERS = 26
 
 
 def _saved(figure: Figure, path: Path) -> None:
-    """The image appears whole or not at all."""
+    """Write the image, whole or not at all."""
     FigureCanvasAgg(figure)
     with whole_file(path, overwrite=True) as unfinished:
         figure.savefig(unfinished, dpi=_DOTS_PER_INCH, format="png")
@@ -41,7 +41,7 @@ def _colors(results: Sequence[RowResult]) -> list[str]:
 
 
 def plot_adherence(results: Sequence[RowResult], path: Path) -> None:
-    """A panel per measure: the share right of every row with its 95 % interval."""
+    """Plot a panel per measure: the share right of every row with its 95 % interval."""
     figure = Figure(figsize=(13, 1.2 + 0.3 * len(results)), layout="constrained")
     places = np.arange(len(results))[::-1]
     panels = np.atleast_1d(figure.subplots(1, len(MEASURES), sharey=True))
@@ -62,28 +62,28 @@ def plot_adherence(results: Sequence[RowResult], path: Path) -> None:
 
 
 def plot_classes(results: Sequence[RowResult], path: Path) -> None:
-    """How often each class was recognised in each row; white where it was never asked for."""
+    """Plot how often each row's classes were recognised; white where there is no prompt."""
     shares = np.array([[tally.share for tally in r.by_class.values()] for r in results])
     figure = Figure(figsize=(13, 2.0 + 0.26 * len(results)), layout="constrained")
     axes = figure.subplots()
-    drawn = axes.imshow(100 * shares, aspect="auto", cmap="viridis", vmin=0, vmax=100)
+    image = axes.imshow(100 * shares, aspect="auto", cmap="viridis", vmin=0, vmax=100)
     axes.set_xticks(range(len(NAMES)), NAMES, rotation=60, ha="right")
     axes.set_yticks(range(len(results)), [result.row.name for result in results])
     axes.tick_params(labelsize=7, length=0)
     axes.spines[:].set_visible(False)
-    figure.colorbar(drawn, ax=axes, pad=0.01).set_label("recognised, %", fontsize=8)
+    figure.colorbar(image, ax=axes, pad=0.01).set_label("recognised, %", fontsize=8)
     _saved(figure, path)
 
 
-def plot_likeness(results: Sequence[RowResult], path: Path) -> None:
-    """Frechet distance and diversity."""
+def plot_similarity(results: Sequence[RowResult], path: Path) -> None:
+    """Plot Fréchet distance and diversity."""
     figure = Figure(figsize=(9, 1.2 + 0.3 * len(results)), layout="constrained")
     places = np.arange(len(results))[::-1]
     near, varied = figure.subplots(1, 2, sharey=True)
     near.barh(places, [r.frechet for r in results], color=_colors(results), height=0.65)
     for place, result in zip(places, results, strict=True):
         near.text(result.frechet, place, f" {result.frechet:.2f}", va="center", fontsize=7)
-    near.set_title("Frechet distance to drawn sounds", fontsize=9)
+    near.set_title("Fréchet distance to synthesized sounds", fontsize=9)
     for place, result, color in zip(places, results, _colors(results), strict=True):
         if result.diversity is not None:
             varied.barh(
@@ -103,9 +103,9 @@ def plot_likeness(results: Sequence[RowResult], path: Path) -> None:
 
 
 def plot_sounds(evaluation: Evaluation, results: Sequence[RowResult], path: Path) -> None:
-    """Spectrograms of the examples, up to 22 kHz: drawn, and by the first few models."""
+    """Plot spectrograms of the examples, up to 22 kHz: synthesized, and by a few models."""
     models = [result for result in results if not result.row.ceiling][:_SHOWN_ROWS]
-    columns = [("drawn", evaluation.drawn_examples)]
+    columns = [("synthesized", evaluation.reference_examples)]
     columns += [(result.row.name, list(result.examples)) for result in models]
     count = len(evaluation.examples)
     figure = Figure(figsize=(2.6 * len(columns), 0.4 + 1.1 * count), layout="constrained")

@@ -1,4 +1,4 @@
-"""An evaluation as a page of Markdown: what was measured, how to read it, and the figures."""
+"""An evaluation as a Markdown page: what was measured, how to read it, and the figures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from arcmobile.posttrain.judgement.evaluation import Evaluation, RowResult
 _SOUNDS = """
 ## A few of the sounds
 
-![Spectrograms of drawn and made sounds](sounds.png)
+![Spectrograms of synthesized and generated sounds](sounds.png)
 """
 _HEADINGS = {"class": "right sound", "all": "everything right"}
 
 
 def percent(tally: Tally) -> str:
-    """ "97 % (94–99)", the interval at 95 %."""
+    """Format a share with its 95 % interval: "97 % (94–99)"."""
     if not tally.count:
         return "–"
     low, high = tally.interval
@@ -24,7 +24,7 @@ def percent(tally: Tally) -> str:
 
 
 def diversity_text(result: RowResult) -> str:
-    """ "0.61 ± 0.03", with the standard error."""
+    """Format diversity with its standard error: "0.61 ± 0.03"."""
     if result.diversity is None:
         return "–"
     return f"{result.diversity.value:.2f} ± {result.diversity.error:.2f}"
@@ -40,7 +40,7 @@ def _name(result: RowResult) -> str:
 
 
 def adherence_table(results: Sequence[RowResult]) -> str:
-    """Shares right with 95 % intervals, a row per row."""
+    """Return a table of shares right with 95 % intervals."""
     header = ["", *(_HEADINGS.get(measure, measure) for measure in MEASURES)]
     rows = [
         [_name(result), *(percent(result.adherence[measure]) for measure in MEASURES)]
@@ -49,16 +49,16 @@ def adherence_table(results: Sequence[RowResult]) -> str:
     return _table(header, rows)
 
 
-def likeness_table(results: Sequence[RowResult]) -> str:
-    """Distance, diversity and time."""
+def similarity_table(results: Sequence[RowResult]) -> str:
+    """Return a table of distance, diversity and time."""
     rows = [
         [_name(r), f"{r.frechet:.2f}", diversity_text(r), f"{r.seconds:.0f} s"] for r in results
     ]
-    return _table(["", "Frechet distance", "diversity", "time"], rows)
+    return _table(["", "Fréchet distance", "diversity", "time"], rows)
 
 
 def evaluation_text(evaluation: Evaluation, results: Sequence[RowResult]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     classes = {prompt.attributes.sound for prompt in evaluation.prompts}
     how = "\n".join(f"- {_name(result)}: {result.row.how}" for result in results)
     confusions = "\n".join(
@@ -68,42 +68,42 @@ def evaluation_text(evaluation: Evaluation, results: Sequence[RowResult]) -> str
 
 {len(evaluation.prompts)} held-out captions of {len(classes)} classes of sounds, seed \
 {evaluation.seed}. Rows in italics
-are made from real (drawn) sounds: the best that a figure can be. All figures are in
-`results.json`; `index.html` lets you hear examples.
+are made from synthesized sounds and show the best possible figures. All figures are in
+`results.json`; `index.html` has examples to listen to.
 
 {how}
 
-## Does it sound like what was asked for
+## Adherence: is it the sound asked for
 
-Share right, with 95 % intervals (Wilson). The class is named by a small classifier; words are
-heard by rules, and count only where the caption states them.
+Share right, with 95 % intervals (Wilson). A small classifier finds the class; words are measured by
+rules, and count only where the caption states them.
 
 {adherence_table(results)}
 
 ![Adherence](adherence.png)
 
-Most often taken for another sound:
+Most frequent confusions:
 
 {confusions}
 
 ![Sounds recognised, by class](classes.png)
 
-## Does it sound like the real ones, and does it vary
+## Similarity and diversity
 
-Frechet distance to the captions' own drawn sounds, on 37 documented features (lower is closer;
-*drawn again* is the distance that chance alone gives). Diversity: mean distance between two seeds
-of one caption, in standard deviations of drawn sounds; *drawn again* shows what the words leave
-open. Time is that of this machine, for all sounds, loading included.
+Fréchet distance to the captions' own synthesized sounds, on 37 documented features (lower is
+closer; *resynthesized* is the distance that chance alone gives). Diversity: mean distance between
+two seeds of one caption, in standard deviations of synthesized sounds; *resynthesized* shows what
+the words leave open. Time is that of this machine, for all sounds, loading included.
 
-{likeness_table(results)}
+{similarity_table(results)}
 
-![Likeness and diversity](likeness.png)
+![Similarity and diversity](similarity.png)
 {_SOUNDS if evaluation.examples else ""}"""
 
 
 def _confusions(result: RowResult) -> list[str]:
     found = [
-        f"{pair['asked']} → {pair['heard']} ({pair['times']})"
+        f"{pair['expected']} → {pair['heard']} ({pair['times']})"
         for pair in result.record()["confusions"]
     ]
     return found or ["none"]

@@ -1,19 +1,19 @@
-"""Distances between sets of sounds on documented features of sound, and variety within them.
+"""Fréchet distances between sets of sounds on documented features, and diversity within them.
 
-Features of a clip, 37 numbers, by a fixed rule and no learnt network. Of 64 log-mel bands (nepers,
-both channels' energies meaned; frames of 2048 samples every 512):
+The 37 features of a clip follow fixed rules; no network is involved. Of 64 log-mel bands (nepers,
+mean energy of both channels; frames of 2048 samples every 512):
 
 - the mean over time, the first 16 coefficients of its cosine transform along bands: timbre;
 - the standard deviation over time, the first 8: what moves;
 - the modulation spectrum of the lower and the upper half of the bands, 6 octaves from 0.5 to 32 Hz,
-  logs of power: rhythm;
+  logs of power: intervals;
 - the level of the left over the right channel, in nepers, within +-1: side.
 
-Each is measured in standard deviations of the reference sounds. The Frechet distance is that of
+Each is measured in standard deviations of the reference sounds. The Fréchet distance is that of
 Heusel et al. 2017, "GANs trained by a two time-scale update rule", section 2 (after Dowson and
 Landau 1982), between Gaussians. Some hundred clips are few for a covariance, so that of each set is
-shrunk towards its diagonal by :data:`SHRINKAGE`; what is left of the bias is the same for all sets
-of one size, and drawn sounds judged against other drawn sounds show how large it is.
+shrunk towards its diagonal by :data:`SHRINKAGE`; the remaining bias is the same for all sets of one
+size, and resynthesized sounds show how large it is.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Real = npt.NDArray[np.float64]
 
 
 def sound_features(sounds: Sequence[Audio]) -> Real:
-    """(N, features) of sounds (2, samples); see the module's text."""
+    """Return the features (N, 37) of sounds (2, samples)."""
     mel = LogMel(MODEL_SAMPLE_RATE, _BANDS, _FFT)
     return np.stack([_features(sound, mel) for sound in sounds])
 
@@ -58,10 +58,10 @@ def _features(sound: Audio, mel: LogMel) -> Real:
     mean = dct(bands.mean(axis=1), norm="ortho")[:_MEAN_COEFFICIENTS]
     deviation = dct(bands.std(axis=1), norm="ortho")[:_DEVIATION_COEFFICIENTS]
     half = _BANDS // 2
-    rhythm = [_modulation(part.mean(axis=0)) for part in (bands[:half], bands[half:])]
+    intervals = [_modulation(part.mean(axis=0)) for part in (bands[:half], bands[half:])]
     energy = np.mean(sound.astype(np.float64) ** 2, axis=1) + FLOOR**2
     side = np.clip(0.5 * np.log(energy[0] / energy[1]), -1.0, 1.0)
-    return np.concatenate((mean, deviation, *rhythm, [side]))
+    return np.concatenate((mean, deviation, *intervals, [side]))
 
 
 def _modulation(level: Real) -> Real:
@@ -80,21 +80,26 @@ def _modulation(level: Real) -> Real:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """``mean`` (D,) and ``covariance`` (D, D)."""
+    """A normal distribution.
+
+    Attributes:
+        mean: (D,).
+        covariance: (D, D).
+    """
 
     mean: Real
     covariance: Real
 
 
 def fitted(features: Real, shrinkage: float = SHRINKAGE) -> Gaussian:
-    """The Gaussian of features (N, D), N of 2 or more, its covariance shrunk to its diagonal."""
+    """Fit a Gaussian to features (N, D), N of 2 or more, with a shrunk covariance."""
     covariance = np.atleast_2d(np.cov(features, rowvar=False))
     diagonal = np.diag(np.diag(covariance))
     return Gaussian(features.mean(axis=0), (1 - shrinkage) * covariance + shrinkage * diagonal)
 
 
 def frechet_distance(first: Gaussian, second: Gaussian) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2)."""
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2)."""
     values, vectors = np.linalg.eigh(first.covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     product = np.linalg.eigvalsh(root @ second.covariance @ root)
@@ -105,28 +110,36 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
 
 @dataclass(frozen=True)
 class Reference:
-    """Drawn sounds that others are compared with: the unit of each feature, and their Gaussian."""
+    """Sounds that others are compared with.
+
+    Attributes:
+        unit: standard deviation of each feature.
+        gaussian: of the features in these units.
+    """
 
     unit: Real
     gaussian: Gaussian
 
     @classmethod
     def of(cls, features: Real) -> Reference:
+        """Describe the sounds of features (N, D)."""
         unit = np.maximum(features.std(axis=0), _LEAST_DEVIATION)
         return cls(unit, fitted(features / unit))
 
     def distance(self, features: Real) -> float:
-        """Frechet distance of other sounds' features (N, D)."""
+        """Return the Fréchet distance of other sounds' features (N, D)."""
         return frechet_distance(fitted(features / self.unit), self.gaussian)
 
     def diversity(self, variants: Real) -> list[float]:
-        """Of (variants, prompts, D): for each prompt the mean distance between two variants,
-        root mean square over features."""
+        """Return each prompt's mean distance between variants, from (variants, prompts, D).
+
+        Distances are root mean squares over features.
+        """
         count = len(variants)
         scaled = variants / self.unit
         pairs = [
-            np.sqrt(np.mean((scaled[one] - scaled[other]) ** 2, axis=1))
-            for one in range(count)
-            for other in range(one)
+            np.sqrt(np.mean((scaled[first] - scaled[second]) ** 2, axis=1))
+            for first in range(count)
+            for second in range(first)
         ]
         return [float(value) for value in np.mean(pairs, axis=0)]

@@ -1,8 +1,8 @@
-"""Captions that no training has seen, each with what it must sound like.
+"""Captions that no training has seen, each with the attributes of its sound.
 
-A prompt is a drawn sound's caption: seeds from HELD_OUT_SEED on are kept out of every training. All
-prompts are single sounds, and each class has as many as any other (or one more), in the order of
-their seeds: the first ``len(CLASSES)`` prompts are one of every class.
+A prompt is the caption of a synthesized sound: seeds from HELD_OUT_SEED on are kept out of every
+training. All prompts are single sounds, and all classes have the same number of them (or one more),
+in the order of their seeds: the first ``len(CLASSES)`` prompts are one of every class.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from arcmobile.posttrain.autoencoder.crops import HELD_OUT_SEED
-from arcmobile.posttrain.sounds import CLASSES, Attributes, caption, draw, draw_with
+from arcmobile.posttrain.sounds import CLASSES, Attributes, caption, synthesize, synthesize_with
 from arcmobile.posttrain.sounds.choosing import choose
 from arcmobile.runtime.errors import InputError
 
 SEEDS_PER_SET = 1 << 20
-"""Set n of prompts takes its sounds from seed HELD_OUT_SEED + n * SEEDS_PER_SET on."""
+"""Prompt set n takes its sounds from seed HELD_OUT_SEED + n * SEEDS_PER_SET on."""
 
 MAX_SET = HELD_OUT_SEED // SEEDS_PER_SET - 1
 _TRIED_PER_PROMPT = 2000
@@ -28,7 +28,14 @@ Audio = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Prompt:
-    """``seed`` is that of the drawn sound, ``seconds`` the length to generate."""
+    """A held-out caption.
+
+    Attributes:
+        seed: of the synthesized sound.
+        caption: its caption.
+        attributes: what the sound must be.
+        seconds: to generate.
+    """
 
     seed: int
     caption: str
@@ -37,9 +44,10 @@ class Prompt:
 
 
 def held_out_prompts(count: int, number: int = 0, longest: float = np.inf) -> list[Prompt]:
-    """``count`` prompts of at most ``longest`` seconds; ``number`` chooses another set of them.
+    """Return ``count`` prompts of at most ``longest`` seconds, from the prompt set ``number``.
 
-    Raises InputError for a count or a set out of range, or where no drawn sound is so short.
+    Raises:
+        InputError: count or set is out of range, or there are no sounds of that length.
     """
     if count < 1 or not 0 <= number <= MAX_SET:
         raise InputError(
@@ -62,22 +70,22 @@ def held_out_prompts(count: int, number: int = 0, longest: float = np.inf) -> li
     else:
         raise InputError(f"no held-out sounds of every class within {longest:.2f} s")
     rounds = range(quota + 1 if extra else quota)
-    return [found[name][turn] for turn in rounds for name in CLASSES][:count]
+    return [found[name][index] for index in rounds for name in CLASSES][:count]
 
 
-def drawn_sound(prompt: Prompt) -> Audio:
-    """The sound that the caption describes, (2, samples)."""
-    return draw(prompt.seed).audio
+def reference_sound(prompt: Prompt) -> Audio:
+    """Synthesize the sound that the caption describes, (2, samples)."""
+    return synthesize(prompt.seed).audio
 
 
-def drawn_again(prompt: Prompt, seed: int) -> Audio:
-    """Another sound of the same words: numbers behind them are drawn anew. (2, samples)"""
+def resynthesized(prompt: Prompt, seed: int) -> Audio:
+    """Synthesize another sound of the same words, with new numbers, (2, samples)."""
     words = replace(prompt.attributes, hertz=None, events=None, bpm=None)
-    return draw_with(words, np.random.default_rng([prompt.seed, seed])).audio
+    return synthesize_with(words, np.random.default_rng([prompt.seed, seed])).audio
 
 
 def one_of_each(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The first prompt of every class among ``prompts``."""
+    """Return the first prompt of every class."""
     first: dict[str, Prompt] = {}
     for prompt in prompts:
         first.setdefault(prompt.attributes.sound, prompt)

@@ -1,7 +1,7 @@
 """A page to listen to: a section per prompt, a card per row, each with its spectrogram.
 
-The folder holds everything that the page shows: no script, no font, no picture from elsewhere.
-Sounds are FLAC, which every browser of today plays.
+The folder holds everything that the page shows: no script, no font, no external image. Sounds are
+FLAC, which all current browsers play.
 """
 
 from __future__ import annotations
@@ -30,49 +30,17 @@ _SOUNDS = "sounds"
 
 Audio = npt.NDArray[np.float32]
 
-_STYLE = """
-:root { --paper: #f6f6f3; --card: #fff; --ink: #1b1c1f; --soft: #62646b; --line: #e3e3dd;
-  --accent: #3568b8; --wrong: #a8440a; --track: #efefea; color-scheme: light dark; }
-@media (prefers-color-scheme: dark) { :root { --paper: #131416; --card: #1c1e21; --ink: #ebecee;
-  --soft: #a0a3ab; --line: #2f3237; --accent: #6f9fe8; --wrong: #f08c4f; --track: #282b30; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui,
-  -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  font-variant-numeric: tabular-nums; }
-main { max-width: 1120px; margin: 0 auto; padding: 40px 24px 64px; }
-h1 { font-size: 30px; line-height: 1.2; letter-spacing: -.015em; margin: 0; }
-.lead { color: var(--soft); max-width: 46em; margin: 8px 0 28px; }
-h2 { font-size: 20px; line-height: 1.3; letter-spacing: -.01em; margin: 44px 0 2px; }
-.asked { color: var(--soft); font-size: 13.5px; margin: 0 0 14px; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(235px, 1fr)); gap: 14px; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 12px;
-  overflow: hidden; display: flex; flex-direction: column; }
-figure.real { border-style: dashed; }
-figure img { display: block; width: 100%; height: 92px; background: #000004; }
-figcaption { padding: 10px 14px 4px; flex: 1; }
-figcaption b { display: block; font-weight: 620; }
-figcaption span { color: var(--soft); font-size: 13px; }
-figcaption .wrong { color: var(--wrong); }
-audio { display: block; width: calc(100% - 16px); height: 36px; margin: 4px 8px 10px; }
-.scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
-  border-radius: 12px; }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
-th, td { padding: 8px 14px; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-th { color: var(--soft); font-weight: 500; }
-tbody tr { border-top: 1px solid var(--line); }
-td.bar { background: linear-gradient(var(--track) 0 0) 0 0 / var(--share) 100% no-repeat; }
-tr.real td:first-child { font-style: italic; }
-footer { color: var(--soft); font-size: 13px; margin-top: 44px; }
-"""
+_STYLE = Path(__file__).with_name("listening_page.css").read_text(encoding="utf-8")
 
 
 def write_page(folder: Path, evaluation: Evaluation, results: Sequence[RowResult]) -> None:
-    """Writes index.html and its sounds and pictures; raises OutputError where it cannot."""
+    """Write index.html with its sounds and images; raise OutputError if that fails."""
     sections = []
     for index, place in enumerate(evaluation.examples):
         prompt = evaluation.prompts[place]
-        cards = [_card(folder, index, "drawn", evaluation.drawn_examples[index], prompt, None)]
+        cards = [
+            _card(folder, index, "synthesized", evaluation.reference_examples[index], prompt, None)
+        ]
         cards += [
             _card(folder, index, r.row.name, r.examples[index], prompt, r.verdicts[place], r)
             for r in results
@@ -106,14 +74,14 @@ def _card(
 
 def _verdict(verdict: Verdict) -> str:
     wrong = [kind for kind, right in verdict.words.items() if not right]
-    asked = verdict.prompt.attributes.sound
+    expected = verdict.prompt.attributes.sound
     parts = []
-    if verdict.heard != asked:
+    if verdict.heard != expected:
         parts.append(f"heard as {verdict.heard or 'silence'}")
     if wrong:
-        parts.append(f"{', '.join(wrong)} not as asked")
+        parts.append(f"{', '.join(wrong)} wrong")
     if not parts:
-        return "<span>as asked</span>"
+        return "<span>all right</span>"
     return f'<span class="wrong">{escape("; ".join(parts))}</span>'
 
 
@@ -139,9 +107,9 @@ def _document(evaluation: Evaluation, results: Sequence[RowResult], sections: Se
 <body>
 <main>
 <h1>What it makes of held-out captions</h1>
-<p class="lead">The same captions, in every row the same noise. Dashed cards are made from real
-(procedurally drawn) sounds. Figures are over all {len(evaluation.prompts)} captions, with 95 %
-intervals; Frechet distance: lower is closer to drawn sounds.</p>
+<p class="lead">The same captions and the same noise in every row. Dashed cards are made from
+synthesized sounds. Figures are over all {len(evaluation.prompts)} captions, with 95 %
+intervals; Fréchet distance: lower is closer to synthesized sounds.</p>
 {_summary(results)}
 {chr(10).join(sections)}
 <footer>Seed {evaluation.seed}. Everything measured is in results.json; README.md says how to read
@@ -166,7 +134,7 @@ def _summary(results: Sequence[RowResult]) -> str:
             f"<td>{result.frechet:.2f}</td><td>{diversity_text(result)}</td></tr>"
         )
     return f"""<div class="scroll"><table>
-<thead><tr><th></th><th>right sound</th><th>everything right</th><th>Frechet distance</th>
+<thead><tr><th></th><th>right sound</th><th>everything right</th><th>Fréchet distance</th>
 <th>diversity</th></tr></thead>
 <tbody>
 {chr(10).join(lines)}
@@ -174,6 +142,6 @@ def _summary(results: Sequence[RowResult]) -> str:
 
 
 def write_thumbnail(path: Path, audio: Audio) -> None:
-    """The spectrogram of (2, samples) as a small picture."""
+    """Write the spectrogram of (2, samples) as a small image."""
     with whole_file(path, overwrite=True) as unfinished:
         imsave(unfinished, colormaps["magma"](spectrogram(audio)), format="png")

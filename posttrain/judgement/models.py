@@ -1,4 +1,4 @@
-"""The models of one evaluation and the rows that they give, in the order of the tables."""
+"""The models of one evaluation and their rows, in the order of the tables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from arcmobile.posttrain.judgement.rows import (
     autoencoder_row,
     bundle_row,
     check_rate,
-    drawn_row,
     exported,
     flow_row,
     pingpong_row,
+    resynthesized_row,
 )
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 from arcmobile.quant.recipes import RECIPES, get_recipe
@@ -32,7 +32,16 @@ FEWER_STEPS = (4, 1)
 
 @dataclass(frozen=True)
 class EvaluatedModels:
-    """What is judged; see ``arcmobile evaluate --help``. Open with :meth:`open`."""
+    """What is judged; see ``arcmobile evaluate --help``. Open with :meth:`open`.
+
+    Attributes:
+        base: the model before post-training.
+        checkpoint: the post-trained model.
+        bundles: to judge as they are.
+        backend: of the recipes' bundles.
+        recipes: to export the checkpoint with.
+        threads: of bundles' engines.
+    """
 
     base: CheckpointFolder | None
     checkpoint: CheckpointFolder | None
@@ -52,9 +61,12 @@ class EvaluatedModels:
         recipes: Sequence[str] | None = None,
         threads: int | None = None,
     ) -> EvaluatedModels:
-        """Checks everything before anything is computed; ``recipes`` None: all of them.
+        """Check everything before anything is computed; ``recipes`` None: all of them.
 
-        Raises CheckpointError, BundleError or InputError, naming what is wrong.
+        Raises:
+            CheckpointError: a checkpoint is faulty.
+            BundleError: a bundle is faulty.
+            InputError: an unknown recipe or backend, or another sample rate.
         """
         chosen = tuple(RECIPES) if recipes is None else tuple(dict.fromkeys(recipes))
         for recipe in chosen:
@@ -77,7 +89,7 @@ class EvaluatedModels:
 
     @property
     def longest_seconds(self) -> float:
-        """The longest sound that all models can make."""
+        """Duration of the longest sound that all models can make."""
         folders = [folder for folder in (self.base, self.checkpoint) if folder is not None]
         lengths = [check_rate(folder) for folder in folders]
         lengths += [longest_seconds(bundle.manifest) for bundle in self.bundles]
@@ -85,7 +97,7 @@ class EvaluatedModels:
 
     @property
     def sources(self) -> dict[str, str]:
-        """What was judged, by role: sha256 of checkpoints, of bundles' manifests."""
+        """Digests of what was judged, by role: of checkpoints, and of bundles' manifests."""
         found = {}
         for role, folder in (("base", self.base), ("checkpoint", self.checkpoint)):
             if folder is not None:
@@ -97,8 +109,8 @@ class EvaluatedModels:
     def rows(
         self, base_steps: int, guidance: float, work: Path, report: Callable[[str], None]
     ) -> list[Row]:
-        """All rows; exports into ``work`` the bundles that are not there yet."""
-        rows = [drawn_row()]
+        """Return all rows; export bundles that do not exist yet into ``work``."""
+        rows = [resynthesized_row()]
         trained = self.checkpoint or self.base
         if trained is not None:
             rows.append(autoencoder_row(trained))
@@ -120,7 +132,7 @@ class EvaluatedModels:
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:
-    """The rows, those of a name that came before numbered."""
+    """The rows, numbered where a name occurs again."""
     seen: dict[str, int] = {}
     named = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Writes an evaluation as a folder: results.json, README.md, plots, and the page to listen to."""
+"""Writes an evaluation as a folder: results.json, README.md, plots, and a page to listen to."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from arcmobile.posttrain.judgement.evaluation import Evaluation, RowResult
 from arcmobile.posttrain.judgement.evaluation_plots import (
     plot_adherence,
     plot_classes,
-    plot_likeness,
+    plot_similarity,
     plot_sounds,
 )
 from arcmobile.posttrain.judgement.evaluation_tables import evaluation_text
 from arcmobile.posttrain.judgement.listening_page import write_page
-from arcmobile.posttrain.training.state import finite_or_none
+from arcmobile.posttrain.training.metrics import finite_or_none
 from arcmobile.runtime.backends import runtime_distributions
 from arcmobile.runtime.errors import OutputError
 from arcmobile.runtime.whole_output import check_file, write_whole_text
@@ -28,7 +28,11 @@ _TOOLS = ("numpy", "scipy", *runtime_distributions())
 
 
 def check_report_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raises OutputError where a report cannot be written, or one is there already."""
+    """Check that a report can be written.
+
+    Raises:
+        OutputError: it cannot be written, or there is one already.
+    """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"--out {folder}: is a file; name a folder")
     check_file(folder / RESULTS, overwrite=overwrite, option="--out")
@@ -40,7 +44,7 @@ def write_results(
     results: Sequence[RowResult],
     sources: Mapping[str, str],
 ) -> None:
-    """Writes results.json; ``sources`` says which checkpoints were judged, by role."""
+    """Write results.json; ``sources`` are digests of what was judged, by role."""
     record: dict[str, Any] = {
         "versions": {"python": platform.python_version(), **tool_versions(_TOOLS)},
         "sources": dict(sources),
@@ -56,11 +60,11 @@ def write_report(
     results: Sequence[RowResult],
     sources: Mapping[str, str],
 ) -> None:
-    """Writes the whole folder. Raises OutputError where it cannot be written."""
+    """Write the whole folder; raise OutputError if that fails."""
     write_results(folder, evaluation, results, sources)
     plot_adherence(results, folder / "adherence.png")
     plot_classes(results, folder / "classes.png")
-    plot_likeness(results, folder / "likeness.png")
+    plot_similarity(results, folder / "similarity.png")
     if evaluation.examples:
         plot_sounds(evaluation, results, folder / "sounds.png")
     write_whole_text(

@@ -1,8 +1,8 @@
 """What is judged: each row makes sounds for prompts in its own way.
 
-A row is a name, a sentence, and a function from prompts and a seed to sounds. Rows of models take
-the same noise for the same prompt and seed, whatever their engine, so that one can hear what a
-number of steps or a quantization recipe changes.
+A row is a name, a sentence, and a function from prompts and a seed to sounds. Rows of models use
+the same noise for the same prompt and seed, whatever their engine, so that differences are those of
+the number of steps or the quantization recipe.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from arcmobile.export.checkpoint.folder import CheckpointFolder
 from arcmobile.export.manifest import folder_tokenizer
 from arcmobile.export.parity.reference import open_reference
 from arcmobile.export.pipeline import ExportRequest, export_bundle
+from arcmobile.posttrain.flow.batches import tokenized
+from arcmobile.posttrain.flow.generator import base_generator
 from arcmobile.posttrain.flow.sampling import euler_sample
-from arcmobile.posttrain.judgement.held_out_prompts import Prompt, drawn_again, drawn_sound
+from arcmobile.posttrain.judgement.held_out_prompts import Prompt, reference_sound, resynthesized
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
-from arcmobile.posttrain.training.networks import TrainableGenerator
 from arcmobile.runtime.audio import fit_length, match_channels
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.engine import EngineOptions
-from arcmobile.runtime.errors import BundleError, CheckpointError, InputError
+from arcmobile.runtime.errors import BundleError, InputError
 from arcmobile.runtime.generate import Pipeline
 from arcmobile.runtime.noise import PhiloxNoise
 from arcmobile.runtime.request import GenerationRequest
@@ -36,12 +37,19 @@ _BATCH = 16
 _SEED_STRIDE = 1 << 42
 Audio = npt.NDArray[np.float32]
 Generate = Callable[[Sequence[Prompt], int], Iterator[Audio]]
-"""Prompts and a seed -> a sound (2, samples) for each prompt, one after the other."""
+"""Maps prompts and a seed to a sound (2, samples) for each prompt, one after the other."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """``name`` is short and unique; ``how`` is a sentence. ``ceiling``: made from real sounds."""
+    """One way to make sounds.
+
+    Attributes:
+        name: short and unique.
+        how: a sentence.
+        generate: makes the sounds.
+        ceiling: sounds are synthesized: the best possible figures.
+    """
 
     name: str
     how: str
@@ -50,84 +58,69 @@ class Row:
 
 
 def noise_seed(prompt: Prompt, seed: int) -> int:
-    """The noise generator's seed of one sound: its own for each prompt and seed, 64 bits."""
+    """Return the 64-bit seed of the noise generator for a prompt and a seed."""
     return (prompt.seed + seed * _SEED_STRIDE) % (1 << 64)
 
 
-def drawn_row() -> Row:
-    """The procedural generator that the model learns from, asked for the same words."""
+def resynthesized_row() -> Row:
+    """Make a row of other synthesized sounds of the same words."""
 
     def generate(prompts: Sequence[Prompt], seed: int) -> Iterator[Audio]:
-        return (drawn_again(prompt, seed) for prompt in prompts)
+        return (resynthesized(prompt, seed) for prompt in prompts)
 
-    return Row("drawn again", "other drawn sounds of the same words", generate, ceiling=True)
+    return Row(
+        "resynthesized", "other synthesized sounds of the same words", generate, ceiling=True
+    )
 
 
 def autoencoder_row(folder: CheckpointFolder) -> Row:
-    """The prompts' own drawn sounds through encoder and decoder; the seed changes nothing."""
+    """Make a row of the prompts' own synthesized sounds, encoded and decoded."""
 
     def generate(prompts: Sequence[Prompt], seed: int) -> Iterator[Audio]:
         encoder, decoder = folder.build(ENCODER), folder.build(DECODER)
         ratio = folder.config.autoencoder.downsampling_ratio
         for prompt in prompts:
-            sound = drawn_sound(prompt)
+            sound = reference_sound(prompt)
             padded = np.pad(sound, ((0, 0), (0, -sound.shape[1] % ratio)))
             with torch.inference_mode():
                 mean, _ = encoder(torch.from_numpy(padded)[None])
-                made = decoder(mean)[0].numpy()
-            yield np.ascontiguousarray(made[:, : sound.shape[1]])
+                decoded = decoder(mean)[0].numpy()
+            yield np.ascontiguousarray(decoded[:, : sound.shape[1]])
 
-    return Row("autoencoder", "drawn sounds, encoded and decoded", generate, ceiling=True)
+    return Row("autoencoder", "synthesized sounds, encoded and decoded", generate, ceiling=True)
 
 
 def flow_row(name: str, folder: CheckpointFolder, steps: int, guidance: float) -> Row:
-    """Euler steps along the flow of a base model in PyTorch."""
+    """Make a row of Euler steps along the flow of a base model, in PyTorch."""
 
     def generate(prompts: Sequence[Prompt], seed: int) -> Iterator[Audio]:
-        generator, tokenizer = read_generator(folder), folder_tokenizer(folder)
+        generator, tokenizer = base_generator(folder).eval(), folder_tokenizer(folder)
         decoder = folder.build(DECODER)
         shape = (1, folder.config.dit.io_channels, folder.config.max_frames)
         for first in range(0, len(prompts), _BATCH):
             batch = prompts[first : first + _BATCH]
-            tokens = [tokenizer(prompt.caption) for prompt in batch]
+            tokens = tokenized(tokenizer, [prompt.caption for prompt in batch])
             seconds = torch.tensor([prompt.seconds for prompt in batch])
             noise = [PhiloxNoise(noise_seed(prompt, seed)).initial(shape) for prompt in batch]
             with torch.no_grad():
-                told = generator.condition(
-                    torch.from_numpy(np.concatenate([t.input_ids for t in tokens])).long(),
-                    torch.from_numpy(np.concatenate([t.attention_mask for t in tokens])),
-                    seconds,
-                )
+                conditioning = generator.condition(*tokens, seconds)
                 start = torch.from_numpy(np.concatenate(noise))
-                latents = euler_sample(generator, told, start, steps, guidance=guidance)
+                latents = euler_sample(generator, conditioning, start, steps, guidance=guidance)
                 for prompt, latent in zip(batch, latents, strict=True):
                     yield cut(decoder(latent[None])[0].numpy(), prompt)
 
-    told = f"guidance {guidance:g}" if guidance != 1 else "no guidance"
-    return Row(name, f"PyTorch, Euler, {steps} steps, {told}", generate)
-
-
-def read_generator(folder: CheckpointFolder) -> TrainableGenerator:
-    """The generator of a checkpoint folder; raises CheckpointError where it is not sound."""
-    try:
-        return TrainableGenerator(
-            folder.config,
-            folder.text_config,
-            {name: folder.source.read(name).float() for name in folder.source.names()},
-            {name: folder.text_source.read(name).float() for name in folder.text_source.names()},
-        ).eval()
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{folder.path}: tensors do not fit its config ({error})") from None
+    guided = f"guidance {guidance:g}" if guidance != 1 else "no guidance"
+    return Row(name, f"PyTorch, Euler, {steps} steps, {guided}", generate)
 
 
 def cut(audio: Audio, prompt: Prompt) -> Audio:
-    """(any channels, samples) -> (2, the prompt's seconds)."""
+    """Map (any channels, samples) to (2, samples of the prompt's seconds)."""
     samples = round(prompt.seconds * MODEL_SAMPLE_RATE)
     return fit_length(match_channels(audio, 2), samples)
 
 
 def pingpong_row(name: str, folder: CheckpointFolder, steps: int) -> Row:
-    """The runtime's own pipeline over the PyTorch networks of a checkpoint."""
+    """Make a row of the runtime's pipeline over the PyTorch networks of a checkpoint."""
 
     def open_pipeline() -> Pipeline:
         return Pipeline(*open_reference(folder.path, folder.text_encoder))
@@ -136,7 +129,7 @@ def pingpong_row(name: str, folder: CheckpointFolder, steps: int) -> Row:
 
 
 def bundle_row(bundle: Bundle, steps: int, threads: int | None) -> Row:
-    """A bundle on the engine that it was made for."""
+    """Make a row of a bundle on its engine."""
     manifest = bundle.manifest
     name = f"{manifest.backend} {manifest.recipe}"
     how = f"{manifest.backend}, {manifest.recipe}, {bundle.size / 1e6:.1f} MB, {_steps(steps)}"
@@ -173,7 +166,7 @@ def exported(
     folder: Path,
     report: Callable[[str], None],
 ) -> Bundle:
-    """The bundle of a checkpoint under ``folder``; made there unless it is there already."""
+    """Return the bundle of a checkpoint in ``folder``; export it unless it exists."""
     destination = folder / f"{checkpoint.path.resolve().name}-{backend}-{recipe}"
     if destination.is_dir():
         try:
@@ -196,11 +189,15 @@ def exported(
 
 
 def check_rate(folder: CheckpointFolder) -> float:
-    """The longest sound of a checkpoint in seconds; raises InputError for another sample rate."""
+    """Return the seconds of a checkpoint's longest sound.
+
+    Raises:
+        InputError: it has another sample rate.
+    """
     config = folder.config
     if config.sample_rate != MODEL_SAMPLE_RATE:
         raise InputError(
-            f"{folder.path}: makes sounds at {config.sample_rate} Hz; the drawn sounds that it "
-            f"would be compared with have {MODEL_SAMPLE_RATE} Hz"
+            f"{folder.path}: makes sounds at {config.sample_rate} Hz; wanted {MODEL_SAMPLE_RATE}, "
+            "the rate of the synthesized sounds that they are compared with"
         )
     return config.max_frames * config.autoencoder.downsampling_ratio / config.sample_rate

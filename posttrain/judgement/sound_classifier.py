@@ -1,9 +1,9 @@
 """Names the class of a sound: a small convolutional network on log-mel bands.
 
-It is trained on drawn sounds alone (:mod:`.train_classifier`) and judges generated ones, so it must
-neither mind nor reward what a codec does to a sound. Two things see to that. Levels are taken
-against the loudest of the clip and end 60 dB under it: neither gain nor a faint noise floor
-matters. And it has learnt from disturbed sounds (:func:`disturbed`).
+It is trained on synthesized sounds alone (:mod:`.train_classifier`) and judges generated ones, so
+the traces of a codec must neither help nor hurt. Two measures ensure that: levels are relative to
+the loudest of the clip and end 60 dB below it, so neither gain nor a faint noise floor matters; and
+training augments its sounds (:func:`augmented`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from arcmobile.posttrain.sounds import CLASSES, MODEL_SAMPLE_RATE
 from arcmobile.runtime.errors import CheckpointError
 
 BANDS, FRAMES = 80, 160
-"""Of a clip; 160 frames are 3.7 s. Longer sounds are cut, shorter ones end in silence."""
+"""Size of a clip; 160 frames are 3.7 s. Longer sounds are cut, shorter ones end in silence."""
 
 _FFT, _HOP = 2048, 1024
 _RANGE_NEPERS = 60 / 20 * np.log(10)
@@ -41,7 +41,7 @@ STORED = Path(__file__).with_name("sound_classifier.safetensors")
 
 
 def clip_bands(audio: Audio) -> Tensor:
-    """Log-mel bands (BANDS, FRAMES) of (2, samples), in nepers; both channels' energies meaned."""
+    """Map (2, samples) to log-mel bands (BANDS, FRAMES) in nepers, of the channels' mean energy."""
     samples = torch.from_numpy(np.ascontiguousarray(audio[:, : FRAMES * _HOP]))
     window = torch.hann_window(_FFT)
     spectra = torch.stft(
@@ -57,7 +57,7 @@ _LOW = float(np.log(FLOOR))
 
 
 def levelled(bands: Tensor) -> Tensor:
-    """(B, BANDS, FRAMES) in nepers -> the same between -1 (60 dB under the loudest) and 1."""
+    """Map (B, BANDS, FRAMES) in nepers to levels from -1 (60 dB below the loudest) to 1."""
     under = bands - bands.amax((1, 2), keepdim=True)
     return under.clamp_min(-_RANGE_NEPERS) * (2 / _RANGE_NEPERS) + 1
 
@@ -87,7 +87,7 @@ class SoundClassifier(nn.Module):
         self.out = nn.Linear(2 * _WIDTH, len(NAMES))
 
     def forward(self, bands: Tensor) -> Tensor:
-        """Bands (B, BANDS, FRAMES) of :func:`clip_bands` -> logits (B, classes)."""
+        """Map bands (B, BANDS, FRAMES) of :func:`clip_bands` to logits (B, classes)."""
         states: Tensor = self.layers(levelled(bands)[:, None])[:, :, 0]
         pooled = torch.cat((states.mean(2), states.amax(2)), dim=1)
         logits: Tensor = self.out(self.drop(pooled))
@@ -96,14 +96,19 @@ class SoundClassifier(nn.Module):
 
 @dataclass(frozen=True)
 class Guess:
-    """The likeliest class (None for a silent clip) and its probability."""
+    """The likeliest class of a clip.
+
+    Attributes:
+        name: of the class; None for a silent clip.
+        probability: of the class.
+    """
 
     name: str | None
     probability: float
 
 
 def classify(network: SoundClassifier, sounds: Sequence[Audio]) -> list[Guess]:
-    """The class of each sound (2, samples)."""
+    """Return the class of each sound (2, samples)."""
     guesses: list[Guess] = []
     for start in range(0, len(sounds), _BATCH):
         clips = sounds[start : start + _BATCH]
@@ -117,28 +122,31 @@ def classify(network: SoundClassifier, sounds: Sequence[Audio]) -> list[Guess]:
 
 
 def load_classifier(path: Path | None = None) -> SoundClassifier:
-    """The classifier of a file; that of this package by default.
+    """Read a classifier; the one of this package by default.
 
-    Raises CheckpointError for a file of another form, or of other classes.
+    Raises:
+        CheckpointError: the file is not a classifier, or has other classes.
     """
     path = path or STORED
     network = SoundClassifier()
+    reason = ""
     try:
         tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
         network.load_state_dict(tensors, strict=False)
         if missing := set(network.state_dict()) - set(tensors) - _counters(network):
-            raise KeyError(sorted(missing)[0])
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+            reason = f"no {min(missing)}"
+    except (OSError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
+    if reason:
         raise CheckpointError(
             f"{path}: not a classifier of these {len(NAMES)} sounds ({reason}); run "
             "arcmobile posttrain classifier"
-        ) from None
+        )
     return network.eval()
 
 
 def stored_tensors(network: SoundClassifier) -> dict[str, Tensor]:
-    """What a file holds, in float16."""
+    """Return the tensors to store, in float16."""
     kept = network.state_dict().keys() - _counters(network)
     return {name: network.state_dict()[name].half() for name in sorted(kept)}
 
@@ -147,12 +155,12 @@ def _counters(network: SoundClassifier) -> set[str]:
     return {name for name in network.state_dict() if name.endswith("num_batches_tracked")}
 
 
-def disturbed(bands: Tensor, random: torch.Generator) -> Tensor:
-    """Bands (B, BANDS, FRAMES) as they might come out of a codec or another mix; each clip its own.
+def augmented(bands: Tensor, random: torch.Generator) -> Tensor:
+    """Augment bands (B, BANDS, FRAMES) as a codec or another mix might change them.
 
-    Later by up to 0.2 s; smeared over neighbouring bands and frames; a smooth equalizer of up to
-    some 8 dB; for half of the clips nothing above a corner between 4 and 20 kHz; uneven by up to
-    2 dB; under a noise floor 30 to 70 dB below the loudest.
+    Each clip is delayed by up to 0.2 s, smeared over neighbouring bands and frames, and equalized
+    by up to about 8 dB; half of them lose everything above a corner between 4 and 20 kHz. Levels
+    vary by up to 2 dB, and a noise floor lies 30 to 70 dB below the loudest.
     """
     count = len(bands)
 
@@ -169,21 +177,21 @@ def disturbed(bands: Tensor, random: torch.Generator) -> Tensor:
     energy = (2 * late).exp()
     blurred = functional.avg_pool2d(energy[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
     smear = uniform(0.0, 0.7) * (torch.rand(count, 1, 1, generator=random) < 0.7)
-    disturbed_bands = 0.5 * ((1 - smear) * energy + smear * blurred).log()
+    augmented_bands = 0.5 * ((1 - smear) * energy + smear * blurred).log()
 
     places = torch.linspace(0, 1, BANDS).view(1, BANDS, 1)
     for waves in (0.5, 1.0, 2.0):
         phase = uniform(0.0, 2 * np.pi)
-        disturbed_bands = disturbed_bands + uniform(-0.35, 0.35) * torch.cos(
+        augmented_bands = augmented_bands + uniform(-0.35, 0.35) * torch.cos(
             2 * np.pi * waves * places + phase
         )
     corner = uniform(0.62, 1.0)  # of the mel scale: 4 kHz to the top
     steepness = uniform(4.0, 40.0) * (torch.rand(count, 1, 1, generator=random) < 0.5)
-    disturbed_bands = disturbed_bands - steepness * (places - corner).clamp_min(0)
+    augmented_bands = augmented_bands - steepness * (places - corner).clamp_min(0)
     unevenness = uniform(0.0, 0.23)
-    disturbed_bands = disturbed_bands + unevenness * torch.randn(late.shape, generator=random)
-    loudest = disturbed_bands.amax((1, 2), keepdim=True)
+    augmented_bands = augmented_bands + unevenness * torch.randn(late.shape, generator=random)
+    loudest = augmented_bands.amax((1, 2), keepdim=True)
     tilt = uniform(-1.0, 1.0) * (places - 0.5)
     floor = loudest - uniform(30.0, 70.0) / 20 * float(np.log(10)) + tilt
     floor = floor + 0.3 * torch.randn(late.shape, generator=random)
-    return 0.5 * torch.logaddexp(2 * disturbed_bands, 2 * floor)
+    return 0.5 * torch.logaddexp(2 * augmented_bands, 2 * floor)

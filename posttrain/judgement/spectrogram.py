@@ -1,4 +1,4 @@
-"""A sound as a picture: log-mel levels for thumbnails and plots."""
+"""Spectrograms for thumbnails and plots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from arcmobile.posttrain.autoencoder.spectral_losses import LogMel
 from arcmobile.posttrain.sounds import MODEL_SAMPLE_RATE
 
 BANDS, COLUMNS = 96, 320
-"""Size of a picture."""
+"""Size of an image."""
 
 _FFT = 1024
 _RANGE_NEPERS = 70 / 20 * np.log(10)
@@ -18,9 +18,9 @@ _QUIETEST_PEAK = -2.0  # nepers; a sound below it is dark as a whole
 
 
 def spectrogram(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """(2, samples) -> (BANDS, COLUMNS), the louder channel, low at the bottom.
+    """Map (2, samples) to log-mel levels (BANDS, COLUMNS) of the louder channel, low at the bottom.
 
-    1 is the loudest place, 0 what lies 70 dB below it.
+    1 is the loudest, 0 is 70 dB below it.
     """
     mel = LogMel(MODEL_SAMPLE_RATE, BANDS, _FFT)
     with torch.inference_mode():

@@ -1,8 +1,8 @@
-"""Reads out of a caption which of a sound's words it states.
+"""Finds out which of a sound's words a caption states.
 
-A word that a caption leaves out is no one's fault if it is not heard. The patterns are written from
-the English language, for all wordings that :mod:`arcmobile.posttrain.sounds.captions` uses and
-their likes, numbers among them: "at 120 BPM" states the speed.
+Words that a caption leaves out do not count. The patterns are written independently of
+:mod:`arcmobile.posttrain.sounds.captions`, for all of its wordings and similar ones, including
+numbers: "at 120 BPM" states the speed.
 """
 
 from __future__ import annotations
@@ -38,5 +38,5 @@ _PATTERNS = {
 
 
 def stated_words(caption: str) -> frozenset[Kind]:
-    """The kinds of words that a caption of one sound states."""
+    """Return the kinds of words that a caption of one sound states."""
     return frozenset(kind for kind in KINDS if _PATTERNS[kind].search(caption))

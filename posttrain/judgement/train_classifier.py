@@ -1,8 +1,8 @@
-"""Trains the classifier of sounds: ``arcmobile posttrain classifier``.
+"""Trains the classifier of sounds, in some minutes of one core.
 
-Some minutes of one core. Draws as many sounds of every class, keeps their log-mel bands, and
-disturbs them anew in every epoch (:func:`.sound_classifier.disturbed`). The file that is written
-carries its accuracy on held-out sounds, plain and disturbed.
+Synthesizes the same number of sounds of every class, keeps their log-mel bands, and augments them
+anew in every epoch (:func:`.sound_classifier.augmented`). The file that is written carries its
+accuracy on held-out sounds, plain and augmented.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from arcmobile.posttrain.autoencoder.crops import HELD_OUT_SEED
-from arcmobile.posttrain.judgement.held_out_prompts import drawn_sound, held_out_prompts
+from arcmobile.posttrain.judgement.held_out_prompts import held_out_prompts, reference_sound
 from arcmobile.posttrain.judgement.sound_classifier import (
     NAMES,
     SoundClassifier,
+    augmented,
     clip_bands,
-    disturbed,
     stored_tensors,
 )
 from arcmobile.posttrain.sounds import CLASSES
-from arcmobile.posttrain.sounds.attributes import DRAWN_SECONDS
+from arcmobile.posttrain.sounds.attributes import DEFAULT_SECONDS
 from arcmobile.posttrain.sounds.choosing import choose_one
-from arcmobile.posttrain.sounds.drawing import draw_with
+from arcmobile.posttrain.sounds.rendering import synthesize_with
 from arcmobile.posttrain.training.settings import ClassifierSettings
 from arcmobile.posttrain.training.state import write_tensors
 from arcmobile.runtime.errors import TrainingError
@@ -44,34 +44,41 @@ _WORST_PAIRS = 8
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares right on held-out sounds, plain and disturbed; the pairs confused most often."""
+    """Accuracy on held-out sounds.
+
+    Attributes:
+        plain: share right.
+        augmented: share right after augmentation.
+        worst_pairs: classes confused most often: truth, guess, and how often.
+    """
 
     plain: float
-    disturbed: float
+    augmented: float
     worst_pairs: Sequence[tuple[str, str, int]]
 
 
-def drawn_bands(settings: ClassifierSettings) -> tuple[Tensor, Tensor]:
-    """Bands (N, BANDS, FRAMES) in float16 of single sounds to train on, and their classes (N,)."""
+def training_bands(settings: ClassifierSettings) -> tuple[Tensor, Tensor]:
+    """Return bands (N, BANDS, FRAMES) float16 of sounds to train on, and their classes (N,)."""
     clips, labels = [], []
     numbers = range(settings.sounds * len(NAMES))
-    for number in track(numbers, description="drawing", transient=True):
+    for number in track(numbers, description="synthesizing", transient=True):
         rng = np.random.Generator(np.random.PCG64([_FIRST_SEED, settings.seed, number]))
         declared = CLASSES[NAMES[number % len(NAMES)]]
-        shortest = max(DRAWN_SECONDS[0], declared.minimum_seconds)
-        seconds = round(float(rng.uniform(shortest, DRAWN_SECONDS[1])), 2)
-        sound = draw_with(choose_one(declared, seconds, rng), rng)
+        shortest = max(DEFAULT_SECONDS[0], declared.minimum_seconds)
+        seconds = round(float(rng.uniform(shortest, DEFAULT_SECONDS[1])), 2)
+        sound = synthesize_with(choose_one(declared, seconds, rng), rng)
         clips.append(clip_bands(sound.audio).half())
         labels.append(number % len(NAMES))
     return torch.stack(clips), torch.tensor(labels)
 
 
 def train(settings: ClassifierSettings) -> SoundClassifier:
-    """A trained classifier, the same for the same settings on one kind of machine.
+    """Train a classifier; the same settings give the same one on one kind of machine.
 
-    Raises TrainingError where a loss is not finite.
+    Raises:
+        TrainingError: a loss is not finite.
     """
-    clips, labels = drawn_bands(settings)
+    clips, labels = training_bands(settings)
     torch.manual_seed(settings.seed)
     random = torch.Generator().manual_seed(settings.seed)
     network = SoundClassifier().train()
@@ -84,7 +91,7 @@ def train(settings: ClassifierSettings) -> SoundClassifier:
         order = torch.randperm(len(clips), generator=random)
         for step in range(batches):
             chosen = order[step * settings.batch : (step + 1) * settings.batch]
-            bands = disturbed(clips[chosen].float(), random)
+            bands = augmented(clips[chosen].float(), random)
             loss = functional.cross_entropy(network(bands), labels[chosen], label_smoothing=0.05)
             if not math.isfinite(loss.item()):
                 raise TrainingError(
@@ -99,18 +106,18 @@ def train(settings: ClassifierSettings) -> SoundClassifier:
 
 
 def accuracy(network: SoundClassifier, settings: ClassifierSettings) -> Accuracy:
-    """On held-out sounds, ``settings.held_out`` of every class."""
+    """Measure the accuracy on held-out sounds, ``settings.held_out`` of every class."""
     prompts = held_out_prompts(settings.held_out * len(NAMES), _HELD_OUT_SET)
     truth = torch.tensor([NAMES.index(prompt.attributes.sound) for prompt in prompts])
-    bands = torch.stack([clip_bands(drawn_sound(prompt)) for prompt in prompts])
+    bands = torch.stack([clip_bands(reference_sound(prompt)) for prompt in prompts])
     with torch.inference_mode():
         plain = network(bands).argmax(1)
-        other = network(disturbed(bands, torch.Generator().manual_seed(1))).argmax(1)
+        other = network(augmented(bands, torch.Generator().manual_seed(1))).argmax(1)
     wrong = [
-        (NAMES[int(said)], NAMES[int(heard)])
+        (NAMES[int(label)], NAMES[int(guess)])
         for guesses in (plain, other)
-        for said, heard in zip(truth, guesses, strict=True)
-        if said != heard
+        for label, guess in zip(truth, guesses, strict=True)
+        if label != guess
     ]
     pairs = [(a, b, times) for (a, b), times in Counter(wrong).most_common(_WORST_PAIRS)]
     shares = [float((guesses == truth).float().mean()) for guesses in (plain, other)]
@@ -118,7 +125,7 @@ def accuracy(network: SoundClassifier, settings: ClassifierSettings) -> Accuracy
 
 
 def write_classifier(out: Path, network: SoundClassifier, settings: ClassifierSettings) -> Accuracy:
-    """Judges the classifier and writes it with what was found; raises OutputError."""
+    """Write the classifier with its accuracy; raise OutputError if that fails."""
     found = accuracy(network, settings)
     header = {"classes": NAMES, "settings": asdict(settings), "accuracy": asdict(found)}
     write_tensors(out, stored_tensors(network), header)

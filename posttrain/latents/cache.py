@@ -3,14 +3,13 @@
 A folder of shards, each one safetensors file that is complete or absent, and an index::
 
     shard-00000.safetensors   mean, stdev (sounds, latent_dim, frames) float16, divided by the
-                              latent scale; in the header the seeds, captions, seconds, attributes
-                              and, of recorded sounds, digests; of others, the version of the
-                              synthesis
-    cache.json                how many sounds the finished cache has
+                              latent scale; in the header seeds, captions, seconds, attributes; of
+                              recorded sounds digests, of others the version of the synthesis
+    cache.json                number of sounds of the complete cache
 
 Shard k holds the sounds of the seeds from ``first_seed + k * sounds per shard`` on. Latents of
-recorded sounds are known by the digest of their file: when a folder has changed, those of sounds
-that are still the same are kept, under the captions that these have now.
+recorded sounds are identified by the digest of their file: when a folder has changed, those of
+unchanged sounds are kept, with their present captions.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ from arcmobile.posttrain.latents.completeness import (
     wanted_sounds,
     write_index,
 )
-from arcmobile.posttrain.latents.folder_writer import is_being_written, only_writer
 from arcmobile.posttrain.latents.sound_folder import RecordedSound, SoundFolder
 from arcmobile.posttrain.sounds import (
     CLASSES,
@@ -39,19 +37,20 @@ from arcmobile.posttrain.sounds import (
     Attributes,
     CaptionedSound,
     caption,
-    draw,
+    synthesize,
 )
 from arcmobile.posttrain.sounds.version import synthesis_digest
+from arcmobile.posttrain.training.folder_lock import is_being_written, only_writer
 from arcmobile.posttrain.training.state import read_tensors, write_tensors
 from arcmobile.runtime.errors import CheckpointError, InputError, OutputError
 
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""(B, 2, samples) -> mean and stdev of the posterior, (B, latent_dim, frames), of unit size."""
+"""Maps (B, 2, samples) to the posterior's mean and stdev, (B, latent_dim, frames), of unit size."""
 
 CACHED_SAMPLES = 163_840
-"""Samples per channel of a cached sound, zeros behind its end: 80 latent frames of 2048."""
+"""Samples per channel of a cached sound, zeros after its end: 80 latent frames of 2048."""
 TRAINING_SEED = 3 * HELD_OUT_SEED
-"""First sound of a cache to train from: behind those of the autoencoder."""
+"""First sound of a cache to train on: after those of the autoencoder."""
 STOP = "STOP"
 _CAPTIONS = 2
 _ATTRIBUTES = TypeAdapter(Attributes)
@@ -62,30 +61,48 @@ _REMOVE = "remove it and cache the latents again"
 
 @dataclass(frozen=True)
 class CacheSettings:
-    """``source`` names the autoencoder: latents of another one are not mixed in."""
+    """What a cache holds.
+
+    Attributes:
+        source: names the autoencoder; latents of two are never mixed.
+        samples: length of every sound, per channel.
+        sample_rate: in Hz.
+        shard: sounds per file.
+        batch: sounds encoded at a time.
+    """
 
     source: str = ""
     samples: int = CACHED_SAMPLES
     sample_rate: int = MODEL_SAMPLE_RATE
     shard: int = 256
-    batch: int = 2  # more is slower on CPUs: what a layer gives no longer fits into a cache
+    batch: int = 2  # more is slower on CPUs: activations no longer fit into the cache
 
 
 @dataclass(frozen=True)
 class CachedSound:
-    """What is known of a cached sound besides its latent."""
+    """What is known of a cached sound besides its latent.
+
+    Attributes:
+        seed: of a synthesized sound; index of a recorded one.
+        captions: wordings of its caption.
+        seconds: its duration.
+        attributes: of a synthesized sound, so that its caption can be reworded.
+        digest: sha256 of the file of a recorded sound.
+    """
 
     seed: int
     captions: tuple[str, ...]
     seconds: float
     attributes: Attributes | None
-    """Of a synthesized sound, so that its caption can be worded anew."""
     digest: str = ""
-    """Of the file of a recorded sound."""
 
 
 def attributes_from(record: Any) -> Attributes:
-    """Out of ``dataclasses.asdict`` of :class:`Attributes`; ValueError for anything else."""
+    """Read what ``dataclasses.asdict`` of :class:`Attributes` gave.
+
+    Raises:
+        ValueError: it is anything else.
+    """
     try:
         attributes = _ATTRIBUTES.validate_python(record)
     except ValidationError as error:
@@ -103,31 +120,44 @@ def cache_latents(
     first_seed: int = TRAINING_SEED,
     on_sound: Callable[[int], None] = lambda done: None,
     settings: CacheSettings | None = None,
-    draw_sound: Callable[[int], CaptionedSound] = draw,
+    make_sound: Callable[[int], CaptionedSound] = synthesize,
 ) -> bool:
-    """Encodes ``count`` synthesized sounds, of the seeds from ``first_seed`` on.
+    """Encode ``count`` synthesized sounds.
 
-    Shards that are there already are kept, so that a broken off run goes on where it was. A file
-    ``STOP`` in the folder ends the run behind the running shard. ``on_sound`` hears the number of
-    sounds that are cached. Returns whether all are there.
+    Shards that exist are kept, so that an interrupted run goes on where it was. A file ``STOP`` in
+    the folder ends the run after the running shard.
 
-    Raises InputError where the folder holds latents of other settings, or a sound is longer than
-    ``settings.samples``; CheckpointError for a damaged shard; OutputError where the folder cannot
-    be written.
+    Args:
+        encode: encodes a batch of sounds.
+        folder: of the shards.
+        count: sounds to have in the end.
+        first_seed: seed of the first sound.
+        on_sound: called with the number of cached sounds.
+        settings: of the cache.
+        make_sound: sound of a seed.
+
+    Returns:
+        Whether all sounds are cached.
+
+    Raises:
+        InputError: the folder holds latents of other settings, or a sound is longer than
+            ``settings.samples``.
+        CheckpointError: a shard is damaged.
+        OutputError: the folder cannot be written.
     """
     settings = settings or CacheSettings()
     origin = {"kind": _SYNTHESIZED, _SYNTHESIS: synthesis_digest()}
 
-    def shard_is_there(path: Path, header: Mapping[str, Any], seeds: range) -> bool:
+    def is_complete(path: Path, header: Mapping[str, Any], seeds: range) -> bool:
         return path.exists() and len(_shard(path, header).sounds) >= len(seeds)
 
     with only_writer(folder):
-        for path in _shard_paths(folder)[:1]:  # what is refused leaves the index as it is
+        for path in _shard_paths(folder)[:1]:  # an error leaves the index as it is
             _shard(path, _header(settings, origin))
         write_index(folder, max(count, wanted_sounds(folder)))
         return _write_shards(
             encode, folder, range(first_seed, first_seed + count), settings, origin,
-            draw_sound, shard_is_there, {}, on_sound,
+            make_sound, is_complete, {}, on_sound,
         )  # fmt: skip
 
 
@@ -138,10 +168,10 @@ def cache_sound_folder(
     on_sound: Callable[[int], None] = lambda done: None,
     settings: CacheSettings | None = None,
 ) -> bool:
-    """Encodes the sounds of a folder; those that are cached already need no encoding.
+    """Encode the sounds of a folder, except those that are cached already.
 
-    Shards with sounds or captions that have changed are removed at once, so that a run that is
-    killed leaves none of them, and written anew. For the rest see :func:`cache_latents`.
+    Shards with sounds or captions that have changed are removed first, so that a run that is killed
+    leaves none of them. Arguments, result and errors are those of :func:`cache_latents`.
     """
     settings = settings or CacheSettings()
     origin = {"kind": _RECORDED}
@@ -149,19 +179,19 @@ def cache_sound_folder(
 
     def is_current(path: Path, seeds: range) -> bool:
         wanted = [(sounds.digests[seed], sounds.captions(seed)) for seed in seeds]
-        return path in there and there[path] == wanted
+        return path in existing and existing[path] == wanted
 
     with only_writer(folder):
-        there = {}
+        existing = {}
         for path in _shard_paths(folder):
             shard = _shard(path, _header(settings, origin))
-            there[path] = [(sound.digest, sound.captions) for sound in shard.sounds]
+            existing[path] = [(sound.digest, sound.captions) for sound in shard.sounds]
             for row, sound in enumerate(shard.sounds):
                 known[sound.digest] = shard.mean[row], shard.stdev[row]
         every = range(len(sounds))
         current = {path for path, part in _parts(folder, every, settings) if is_current(path, part)}
         write_index(folder, len(sounds))
-        for path in there.keys() - current:
+        for path in existing.keys() - current:
             path.unlink()
         return _write_shards(
             encode, folder, every, settings, origin, sounds.__getitem__,
@@ -195,11 +225,15 @@ def _write_shards(
     settings: CacheSettings,
     origin: Mapping[str, Any],
     sound_of: Callable[[int], CaptionedSound | RecordedSound],
-    is_there: Callable[[Path, Mapping[str, Any], range], bool],
+    is_complete: Callable[[Path, Mapping[str, Any], range], bool],
     known: Mapping[str, tuple[Tensor, Tensor]],
     on_sound: Callable[[int], None],
 ) -> bool:
-    """Writes the shards that are not there; True when all are."""
+    """Write the missing shards; True when all exist.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     try:
         (folder / STOP).unlink(missing_ok=True)
     except OSError as error:
@@ -207,7 +241,7 @@ def _write_shards(
     for path, part in _parts(folder, seeds, settings):
         start = part.start - seeds.start
         header = {**_header(settings, origin), "first_seed": part.start}
-        if not is_there(path, header, part):
+        if not is_complete(path, header, part):
             encoded = _Encoded(known)
             for first in range(0, len(part), settings.batch):
                 batch = {seed: sound_of(seed) for seed in part[first : first + settings.batch]}
@@ -228,18 +262,20 @@ class _Shard:
     stdev: Tensor
     sounds: list[CachedSound]
     source: str
-    synthesis: str
-    """Version of it; empty for recorded sounds, and in caches of before it was told."""
+    synthesis: str  # its version; empty for recorded sounds, and in old caches
     first_seed: int
 
     def seeds(self) -> range:
+        """Seeds of the sounds."""
         return range(self.first_seed, self.first_seed + len(self.sounds))
 
 
 def _shard(path: Path, wanted: Mapping[str, Any] | None = None) -> _Shard:
     """The content of a shard.
 
-    Raises CheckpointError for a damaged one, InputError where its header is not as ``wanted``.
+    Raises:
+        CheckpointError: it is damaged.
+        InputError: its header does not hold what is ``wanted``.
     """
     tensors, header = read_tensors(path, digest=True, way_out=_REMOVE)
     if others := {name for name in wanted or {} if header.get(name) != (wanted or {})[name]}:
@@ -264,7 +300,11 @@ def _shard(path: Path, wanted: Mapping[str, Any] | None = None) -> _Shard:
 
 @dataclass
 class _Encoded:
-    """A shard as it grows; ``known`` has latents that need no encoding, by digest."""
+    """A shard as it grows.
+
+    Attributes:
+        known: latents that need no encoding, by digest.
+    """
 
     known: Mapping[str, tuple[Tensor, Tensor]]
     sounds: list[CachedSound] = field(default_factory=list)
@@ -277,7 +317,11 @@ class _Encoded:
         batch: Mapping[int, CaptionedSound | RecordedSound],
         settings: CacheSettings,
     ) -> None:
-        """Encodes sounds by seed, at most a batch of them."""
+        """Encode sounds by seed, at most a batch of them.
+
+        Raises:
+            InputError: latents are not finite.
+        """
         records = [_record(seed, sound) for seed, sound in batch.items()]
         latents = [self.known.get(record.digest) for record in records]
         if None in latents:
@@ -302,6 +346,7 @@ class _Encoded:
             self.stdevs.append(pair[1])
 
     def content(self, header: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and the header to write."""
         records = [asdict(sound) for sound in self.sounds]
         tensors = {"mean": torch.stack(self.means), "stdev": torch.stack(self.stdevs)}
         return tensors, {**header, "sounds": records}
@@ -309,12 +354,12 @@ class _Encoded:
 
 def _padded(sound: Audio, samples: int) -> Audio:
     if sound.shape[1] > samples:
-        raise InputError(f"a sound of {sound.shape[1]} samples; latents hold {samples}")
+        raise InputError(f"a sound of {sound.shape[1]} samples is too long; latents hold {samples}")
     return np.pad(sound, ((0, 0), (0, samples - sound.shape[1])))
 
 
 def _record(seed: int, sound: CaptionedSound | RecordedSound) -> CachedSound:
-    """Its own caption first, then other wordings of it."""
+    """What is kept of a sound: its own caption first, then rewordings."""
     if isinstance(sound, RecordedSound):
         return CachedSound(seed, sound.captions, sound.seconds, None, sound.digest)
     rng = np.random.default_rng([seed, _CAPTIONS])
@@ -323,7 +368,13 @@ def _record(seed: int, sound: CaptionedSound | RecordedSound) -> CachedSound:
 
 
 class LatentBatch(NamedTuple):
-    """Latents (B, latent_dim, frames) float32, their captions, and seconds (B,) float32."""
+    """Latents with their captions.
+
+    Attributes:
+        latents: (B, latent_dim, frames) float32.
+        captions: one of each.
+        seconds: (B,) float32.
+    """
 
     latents: Tensor
     captions: list[str]
@@ -333,14 +384,20 @@ class LatentBatch(NamedTuple):
 class LatentCache:
     """All shards of a folder, in memory.
 
-    Attributes: ``mean`` and ``stdev`` (sounds, latent_dim, frames) float16, ``sounds`` in the same
-    order, ``source`` of the latents.
+    Attributes:
+        folder: of the shards.
+        mean: (sounds, latent_dim, frames) float16.
+        stdev: likewise.
+        sounds: in the same order.
+        source: names the autoencoder.
+
+    Raises:
+        InputError: the folder has no shards, shards of two autoencoders or versions of the
+            synthesis, or missing shards, or is being written.
+        CheckpointError: a shard is damaged.
     """
 
     def __init__(self, folder: Path):
-        """Raises InputError for a folder without shards, with shards of two autoencoders or
-        versions of the synthesis, with shards missing, or that is being written; CheckpointError
-        for a damaged shard."""
         self.folder = folder
         if is_being_written(folder):
             raise InputError(f"{folder}: its latents are being cached; wait until that is done")
@@ -363,17 +420,17 @@ class LatentCache:
         return len(self.sounds)
 
     def batch(self, rng: np.random.Generator, size: int, *, reworded: bool = True) -> LatentBatch:
-        """``size`` sounds drawn with replacement, each a sample of its posterior.
+        """Draw ``size`` sounds with replacement, each a sample of its posterior.
 
-        Captions of drawn sounds are worded anew; those of recorded ones, and all where not
-        ``reworded``, are one of those in the cache.
+        Captions of synthesized sounds are reworded; those of recorded ones, and all unless
+        ``reworded``, are taken from the cache.
         """
         return self.rows(rng.integers(len(self), size=size), rng, reworded=reworded)
 
     def rows(
         self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator, *, reworded: bool
     ) -> LatentBatch:
-        """The sounds of ``indices``, in that order."""
+        """Return the sounds of ``indices``, in that order."""
         rows = torch.from_numpy(np.asarray(indices, dtype=np.int64))
         mean, stdev = self.mean[rows].float(), self.stdev[rows].float()
         noise = torch.from_numpy(rng.standard_normal(tuple(mean.shape), dtype=np.float32))
@@ -389,7 +446,13 @@ class LatentCache:
 
 
 def _cached_sound(record: Mapping[str, Any]) -> CachedSound:
-    """Raises KeyError, TypeError or ValueError for a record of another form."""
+    """The sound of a record.
+
+    Raises:
+        KeyError: an entry is missing.
+        TypeError: an entry is of another type.
+        ValueError: an entry is out of range.
+    """
     captions, seconds = tuple(record["captions"]), float(record["seconds"])
     if not (captions and all(isinstance(text, str) for text in captions) and 0 < seconds < 1e6):
         raise ValueError(f"captions or seconds of sound {record['seed']}")

@@ -1,4 +1,4 @@
-"""The text file beside a sound: a caption per line."""
+"""Reads the text file beside a sound: a caption per line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_captions(path: Path, sound: Path) -> tuple[str, ...]:
-    """The captions of ``sound`` in a file of UTF-8, or of UTF-16 with a byte order mark.
+    """Read the captions of ``sound``, in UTF-8 or in UTF-16 with a byte order mark.
 
-    Raises InputError for a file that is missing, empty, too long or not text.
+    Raises:
+        InputError: the file is missing, empty, too long or not text.
     """
     way_out = f"write the captions of {sound.name}, one per line"
     if not path.is_file():

@@ -1,7 +1,7 @@
-"""Whether all shards of a latent cache are there.
+"""Checks that a latent cache is complete.
 
-``cache.json`` says how many sounds the finished cache has. Caches of before it was written can only
-be asked for gaps.
+``cache.json`` holds the number of sounds of the complete cache. Older caches have none; there only
+gaps are noticed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _MOST_BYTES: Final = 1024
 
 
 def write_index(folder: Path, sounds: int) -> None:
-    """Say how many sounds the cache will have; OutputError where that cannot be written."""
+    """Write how many sounds the cache will have; raise OutputError if that fails."""
     text = json.dumps({_SOUNDS: sounds}) + "\n"
     write_whole_text(folder / INDEX, text, overwrite=True, option="--out")
 
 
 def wanted_sounds(folder: Path) -> int:
-    """How many sounds the cache was to have; 0 where nothing says.
+    """Return how many sounds the complete cache has; 0 if that is unknown.
 
     Raises:
         CheckpointError: the index is damaged.
@@ -45,12 +45,12 @@ def wanted_sounds(folder: Path) -> int:
         ) from None
     sounds = index.get(_SOUNDS) if isinstance(index, dict) else None
     if type(sounds) is not int or sounds < 0:
-        raise CheckpointError(f"{path}: does not say how many sounds; cache the latents again")
+        raise CheckpointError(f"{path}: does not hold a number of sounds; cache the latents again")
     return sounds
 
 
 def require_complete(folder: Path, paths: Sequence[Path], seeds: Sequence[range]) -> None:
-    """Check that shards follow each other from the first to the last.
+    """Check that no shard is missing.
 
     Args:
         folder: the cache.
@@ -61,12 +61,12 @@ def require_complete(folder: Path, paths: Sequence[Path], seeds: Sequence[range]
         InputError: sounds are missing.
         CheckpointError: the index is damaged.
     """
-    there, wanted = sum(map(len, seeds)), wanted_sounds(folder)
+    found, wanted = sum(map(len, seeds)), wanted_sounds(folder)
     gaps = any(before.stop != after.start for before, after in pairwise(seeds))
     first_is_missing = not paths[0].stem.endswith("-00000")
-    if gaps or first_is_missing or there < wanted:
+    if gaps or first_is_missing or found < wanted:
         of = f" of {wanted}" if wanted else ""
         raise InputError(
-            f"{folder}: is not complete, only {there}{of} sounds are cached; "
+            f"{folder}: is not complete, only {found}{of} sounds are cached; "
             "run arcmobile posttrain latents again to cache the rest"
         )

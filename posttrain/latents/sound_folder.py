@@ -1,9 +1,9 @@
-"""A folder of one's own sounds with captions, to train from besides synthesized ones or instead.
+"""Reads a folder of recorded sounds with captions, to train on in place of synthesized ones.
 
-Next to each sound file (``door.wav``, or any other format that libsndfile reads) lies a text file
-of the same name (``door.txt``) with a caption per line: several wordings of one sound make a model
-that listens better. Sub-folders are read too, also behind links. What is not read as it is (cut,
-resampled, left out) is counted and named in :attr:`SoundFolder.notes`.
+Next to each sound file (``door.wav``, or any other format that libsndfile reads) is a text file of
+the same name (``door.txt``) with a caption per line: several wordings of one sound make a model
+that follows prompts better. Subfolders are read too, also through links. Files that are cut,
+resampled or left out are counted and named in :attr:`SoundFolder.notes`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from arcmobile.posttrain.latents.captions_file import read_captions
 from arcmobile.runtime.audio import read_init_audio
 from arcmobile.runtime.errors import InputError
 
-# By what soundfile.available_formats() lists; headerless formats are left out.
+# From soundfile.available_formats(), without headerless formats.
 SUFFIXES: Final = frozenset(
     {".wav", ".wave", ".wavex", ".rf64", ".bwf", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
     | {".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc", ".ircam", ".sf", ".nist", ".sph"}
@@ -37,12 +37,12 @@ _UNKNOWN_FRAMES: Final = 1 << 50
 
 @dataclass(frozen=True)
 class RecordedSound:
-    """A sound of one's own.
+    """A recorded sound.
 
     Attributes:
         audio: float32 (2, samples).
         captions: every wording of its caption.
-        seconds: of the sound, at most those of the model.
+        seconds: duration, at most that of the model.
         digest: sha256 of the sound file.
     """
 
@@ -54,27 +54,30 @@ class RecordedSound:
 
 @dataclass(frozen=True)
 class _Header:
-    """What a sound file says of itself."""
+    """What the header of a sound file states."""
 
     rate: int
     channels: int
     frames: int
-    """As stated; streams may state the largest number there is."""
+    """As stated; streams may state the largest possible number."""
 
 
 class SoundFolder:
     """Captioned sound files in the order of their names; ``folder[k]`` reads the k-th.
 
+    Args:
+        folder: to read.
+        samples: length of the longest sound at ``sample_rate``.
+        sample_rate: in Hz.
+
     Attributes:
-        notes: a line about each kind of file that is not taken as it is.
+        notes: a line about each kind of file that is cut, resampled or left out.
+
+    Raises:
+        InputError: there are no sounds, a sound has no captions, or its header cannot be read.
     """
 
     def __init__(self, folder: Path, samples: int, sample_rate: int):
-        """``samples`` is the longest sound's length at ``sample_rate`` Hz.
-
-        Raises InputError for a folder without sounds, a sound without captions, and a sound file
-        whose beginning cannot be read.
-        """
         self.samples, self.sample_rate = samples, sample_rate
         if not folder.is_dir():
             raise InputError(f"--sounds {folder}: no such folder")
@@ -99,11 +102,11 @@ class SoundFolder:
 
     @cached_property
     def digests(self) -> tuple[str, ...]:
-        """The sha256 of each sound file; raises InputError for one that cannot be read."""
+        """The sha256 of each sound file; InputError for one that cannot be read."""
         return tuple(_digest(path) for path in self.paths)
 
     def captions(self, index: int) -> tuple[str, ...]:
-        """Every wording of the caption of the sound ``index``."""
+        """Return every wording of the caption of the sound ``index``."""
         return self._captions[index]
 
     def _notes(self, found: Sequence[Path], folder: Path) -> Iterator[str]:
@@ -115,14 +118,14 @@ class SoundFolder:
         known = set(self.paths)
         stems = {path.with_suffix("") for path in self.paths}
         others = [path for path in found if path not in known]
-        lonely = [path for path in others if path.suffix.lower() == _CAPTIONS]
-        lonely = [path for path in lonely if path.with_suffix("") not in stems]
-        left = [path for path in others if path.suffix.lower() != _CAPTIONS]
+        unpaired = [path for path in others if path.suffix.lower() == _CAPTIONS]
+        unpaired = [path for path in unpaired if path.with_suffix("") not in stems]
+        unread = [path for path in others if path.suffix.lower() != _CAPTIONS]
         pairs = list(zip(self.paths, self._headers, strict=True))
         longest = self.samples / self.sample_rate
         kinds = {
-            "left out, as they are no sound files that can be read": left,
-            "without a sound file of that name": lonely,
+            "left out, not readable as sound": unread,
+            "without a sound file of that name": unpaired,
             f"resampled to {self.sample_rate} Hz": [
                 path for path, header in pairs if header.rate != self.sample_rate
             ],
@@ -131,7 +134,7 @@ class SoundFolder:
                 for path, header in pairs
                 if longest * header.rate + 0.5 < header.frames < _UNKNOWN_FRAMES
             ],
-            "of more than two channels: the first two are taken": [
+            "with more than two channels, of which the first two are used": [
                 path for path, header in pairs if header.channels > _CHANNELS
             ],
         }
@@ -141,7 +144,11 @@ class SoundFolder:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder but hidden ones; a folder that was seen already is passed over."""
+    """All files below a folder except hidden ones; each folder once, also behind links.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:

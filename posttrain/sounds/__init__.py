@@ -1,7 +1,7 @@
-"""Captioned sounds out of a random seed: no download, no licence, every said word checkable.
+"""Captioned sounds synthesized from a seed: no download, no licence, every stated word checkable.
 
-seed ─► attributes (`choosing`) ─► signal (`tones` ... `living`) ─► stereo (`drawing`)
-                 └──────────────► caption (`captions`)        └──► words again (`signal_words`)
+seed ─► attributes (`choosing`) ─► signal (`tones` ... `living`) ─► stereo (`rendering`)
+                 └──────────────► caption (`captions`)         └──► words again (`signal_words`)
 """
 
 from arcmobile.posttrain.sounds.attributes import (
@@ -11,7 +11,7 @@ from arcmobile.posttrain.sounds.attributes import (
 )
 from arcmobile.posttrain.sounds.captions import caption
 from arcmobile.posttrain.sounds.catalogue import CLASSES
-from arcmobile.posttrain.sounds.drawing import corpus, draw, draw_with
+from arcmobile.posttrain.sounds.rendering import corpus, synthesize, synthesize_with
 
 __all__ = [
     "CLASSES",
@@ -20,6 +20,6 @@ __all__ = [
     "CaptionedSound",
     "caption",
     "corpus",
-    "draw",
-    "draw_with",
+    "synthesize",
+    "synthesize_with",
 ]

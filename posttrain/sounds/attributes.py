@@ -1,8 +1,8 @@
-"""What can be said about a sound and checked from its signal: the words and the ranges they mean.
+"""What can be said about a sound and checked from its signal: words and the ranges they mean.
 
-Every number that stands behind a word has its one home here. Between the ranges of two words of
-one kind lies a gap that no drawn sound falls into, and the boundary that tells the words apart
-(:mod:`.signal_words`) lies inside that gap.
+Every number behind a word is defined here. Between the ranges of two words of one kind is a gap
+that no synthesized sound falls into, and the boundary between the words (:mod:`.signal_words`) is
+inside that gap.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy.typing as npt
 MODEL_SAMPLE_RATE = 44100
 """Samples per second and channel of everything in this package."""
 
-DRAWN_SECONDS = (1.0, 3.7)
-"""Shortest and longest duration drawn when none is asked for."""
+DEFAULT_SECONDS = (1.0, 3.7)
+"""Shortest and longest duration when none is given."""
 
 Pitch = Literal["low", "mid", "high"]
 Speed = Literal["slow", "medium", "fast"]
@@ -42,20 +42,30 @@ SPEED_EVENTS: Mapping[Speed, tuple[float, float]] = {  # events per second
     "fast": (5.0, 8.0),
 }
 SHORT_SECONDS = (0.14, 0.36)
-"""How long a short sound is heard."""
+"""Audible seconds of a short sound."""
 LONG_SECONDS = 1.3
-"""A long sound is heard for at least this long."""
+"""Least audible seconds of a long sound."""
 SIDE_DECIBELS = (14.0, 30.0)
-"""How much louder the named channel of a panned sound is."""
+"""By how much the named channel of a panned sound is louder."""
 
 
 @dataclass(frozen=True)
 class Attributes:
     """One sound in words and numbers; None where a word does not apply to it.
 
-    ``hertz`` stands behind ``pitch``, ``events`` (per second) behind ``speed``; ``bpm`` is the
-    tempo where the sound has one. ``second`` is the other sound of a pair, and ``joined`` says
-    whether the two sound together or one after the other; ``seconds`` is then that of the pair.
+    Attributes:
+        sound: name of the class.
+        seconds: duration, of a pair where there is a second sound.
+        side: where it is.
+        pitch: word for ``hertz``.
+        hertz: fundamental frequency.
+        speed: word for ``events``.
+        events: per second, of a row of events.
+        bpm: tempo, where the sound has one.
+        brightness: of its spectrum.
+        length: of its sound.
+        joined: whether a pair sounds together or one after the other.
+        second: the other sound of a pair.
     """
 
     sound: str
@@ -73,7 +83,7 @@ class Attributes:
 
     @property
     def own_seconds(self) -> float:
-        """Seconds of this sound alone: what the pair leaves before its second sound starts."""
+        """Seconds of this sound alone: until the second sound of a pair starts."""
         if self.second is None or self.joined != "then":
             return self.seconds
         return round(self.seconds - self.second.seconds, 2)
@@ -81,7 +91,14 @@ class Attributes:
 
 @dataclass(frozen=True)
 class CaptionedSound:
-    """``audio`` is float32 (2, samples) at :data:`MODEL_SAMPLE_RATE`, its peak under 1."""
+    """A synthesized sound.
+
+    Attributes:
+        audio: float32 (2, samples) at :data:`MODEL_SAMPLE_RATE`, its peak below 1.
+        caption: one true wording of the attributes.
+        attributes: of the sound.
+        seconds: its duration.
+    """
 
     audio: Stereo
     caption: str

@@ -1,4 +1,4 @@
-"""Chooses what to draw: a class, its words, and the numbers behind them."""
+"""Chooses what to synthesize: a class, its words, and the numbers behind them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from arcmobile.posttrain.sounds.attributes import (
-    DRAWN_SECONDS,
+    DEFAULT_SECONDS,
     LONG_SECONDS,
     PITCH_HERTZ,
     SPEED_EVENTS,
@@ -26,7 +26,7 @@ from arcmobile.runtime.errors import InputError
 
 PAIR_CHANCE = 0.12
 FEWEST_EVENTS = 2.3
-"""A row has room for so many intervals at least, so that its speed can be heard."""
+"""Least number of intervals in a row, so that its speed can be heard."""
 SHORTEST_SECONDS = 0.25
 LONGEST_SECONDS = 30.0
 _PAIR_SECONDS = {"together": 1.5, "then": 2.0}
@@ -34,12 +34,12 @@ _SIDES: tuple[Side, ...] = ("left", "centre", "centre", "right")
 _Word = TypeVar("_Word")
 
 
-def _one(rng: np.random.Generator, choices: Sequence[_Word]) -> _Word:
+def _pick(rng: np.random.Generator, choices: Sequence[_Word]) -> _Word:
     return choices[int(rng.integers(len(choices)))]
 
 
 def speeds_with_room(declared: SoundClass, seconds: float) -> tuple[Speed, ...]:
-    """The speed words whose events fit into a clip, of those the class may carry."""
+    """Return the speed words of a class whose events fit into a clip."""
     return tuple(
         speed
         for speed in declared.speeds
@@ -48,12 +48,12 @@ def speeds_with_room(declared: SoundClass, seconds: float) -> tuple[Speed, ...]:
 
 
 def lengths_with_room(declared: SoundClass, seconds: float) -> tuple[Length | None, ...]:
-    """The length words a clip allows; None where a sound fills a clip that is not long."""
+    """Return the length words that a clip allows; None where a sound fills a short clip."""
     allowed: list[Length | None] = []
     if "short" in declared.lengths and seconds >= 0.7:
         allowed.append("short")
     if "long" in declared.lengths and seconds >= LONG_SECONDS + 0.15:
-        # Long is what a sound is unless it is cut short.
+        # Twice: sounds are long unless they are cut short.
         allowed += ["long", "long"]
     return tuple(allowed) or (None,)
 
@@ -64,10 +64,11 @@ def _events(speed: Speed, seconds: float, rng: np.random.Generator) -> float:
 
 
 def completed(sound: Attributes, rng: np.random.Generator) -> Attributes:
-    """Fills in the numbers behind the words: ``hertz``, ``events`` and ``bpm``.
+    """Fill in the numbers behind the words: ``hertz``, ``events`` and ``bpm``.
 
-    Raises :class:`InputError` where the class cannot carry a word or lacks one that it needs, or
-    where the clip is too short for a length word.
+    Raises:
+        InputError: a word does not apply to the class, a word that it needs is missing, or the clip
+            is too short.
     """
     declared = find_class(sound.sound)
     if not SHORTEST_SECONDS <= sound.seconds <= LONGEST_SECONDS:
@@ -104,9 +105,9 @@ def _check_words(sound: Attributes, declared: SoundClass) -> None:
     if sound.length is not None and sound.length not in lengths_with_room(
         declared, sound.own_seconds
     ):
-        raise InputError(f"{sound.own_seconds:g} s leave no room for a {sound.length} sound")
+        raise InputError(f"{sound.own_seconds:g} s is too short for a {sound.length} sound")
     if sound.pitch == "high" and sound.brightness == "dark":
-        raise InputError(f"{sound.sound!r} cannot be both high and dark; leave one of them out")
+        raise InputError(f"{sound.sound!r} cannot be both high and dark; leave one out")
     if declared.pitches and sound.pitch is None:
         raise InputError(f"{sound.sound!r} needs a pitch: {', '.join(declared.pitches)}")
     if declared.repeats == "always" and sound.speed is None and declared.speeds:
@@ -115,11 +116,11 @@ def _check_words(sound: Attributes, declared: SoundClass) -> None:
 
 def _check_pair(sound: Attributes) -> None:
     if (sound.second is None) != (sound.joined is None):
-        raise InputError("a pair of sounds needs both: the second, and how the two are joined")
+        raise InputError("a pair of sounds needs both a second sound and how the two are joined")
     if sound.second is None:
         return
     if sound.second.second is not None:
-        raise InputError("a pair holds two sounds; the second has a second of its own")
+        raise InputError("a pair has two sounds; the second must not have another")
     longest = sound.seconds - (SHORTEST_SECONDS if sound.joined == "then" else 0.0)
     if sound.second.seconds > longest:
         raise InputError(
@@ -128,22 +129,22 @@ def _check_pair(sound: Attributes) -> None:
 
 
 def choose_one(declared: SoundClass, seconds: float, rng: np.random.Generator) -> Attributes:
-    """Random words for a class, all of them possible in a clip of ``seconds``."""
-    pitch = _one(rng, declared.pitches) if declared.pitches else None
+    """Choose words for a class at random, all possible in a clip of ``seconds``."""
+    pitch = _pick(rng, declared.pitches) if declared.pitches else None
     tints = [tint for tint in declared.brightness if (pitch, tint) != ("high", "dark")]
-    brightness = _one(rng, tints) if tints and rng.random() < 0.7 else None
+    brightness = _pick(rng, tints) if tints and rng.random() < 0.7 else None
     speeds = speeds_with_room(declared, seconds)
     if declared.repeats == "always":
         speeds = speeds or declared.speeds[-1:]
     elif rng.random() < 0.5:
         speeds = ()
-    speed = _one(rng, speeds) if speeds else None
-    length = None if speed is not None else _one(rng, lengths_with_room(declared, seconds))
+    speed = _pick(rng, speeds) if speeds else None
+    length = None if speed is not None else _pick(rng, lengths_with_room(declared, seconds))
     return completed(
         Attributes(
             sound=declared.name,
             seconds=seconds,
-            side=_one(rng, _SIDES),
+            side=_pick(rng, _SIDES),
             pitch=pitch,
             speed=speed,
             brightness=brightness,
@@ -163,15 +164,15 @@ def _with_room(seconds: float) -> list[SoundClass]:
 
 
 def choose(rng: np.random.Generator, seconds: float | None = None) -> Attributes:
-    """Attributes of one sound, or of two (:data:`PAIR_CHANCE`)."""
+    """Choose attributes of one sound, or of two (:data:`PAIR_CHANCE`), at random."""
     if seconds is None:
-        seconds = round(between(rng, *DRAWN_SECONDS), 2)
+        seconds = round(between(rng, *DEFAULT_SECONDS), 2)
     joined: Joined = "then" if rng.random() < 0.5 else "together"
     if rng.random() >= PAIR_CHANCE or seconds < _PAIR_SECONDS[joined]:
-        return choose_one(_one(rng, _with_room(seconds)), seconds, rng)
+        return choose_one(_pick(rng, _with_room(seconds)), seconds, rng)
     share = round(seconds * between(rng, 0.45, 0.55), 2) if joined == "then" else seconds
     rest = round(seconds - share, 2) if joined == "then" else seconds
-    first = choose_one(_one(rng, _with_room(share)), share, rng)
+    first = choose_one(_pick(rng, _with_room(share)), share, rng)
     others = [declared for declared in _with_room(rest) if declared.name != first.sound]
-    second = choose_one(_one(rng, others), rest, rng)
+    second = choose_one(_pick(rng, others), rest, rng)
     return replace(first, seconds=seconds, joined=joined, second=second)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from arcmobile.posttrain.sounds.attributes import Attributes, Mono, Speed
-from arcmobile.posttrain.sounds.sound_class import SoundClass, Synth
+from arcmobile.posttrain.sounds.attributes import Attributes, Mono
+from arcmobile.posttrain.sounds.sound_class import Synth
 from arcmobile.posttrain.sounds.synthesis import (
     band,
     between,
@@ -55,11 +55,13 @@ def _mixed(*layers: tuple[float, Mono]) -> Mono:
 
 
 def kick(rng: np.random.Generator) -> Mono:
+    """Synthesize a kick drum."""
     body = _thump(between(rng, 150, 210), between(rng, 45, 58), 0.03, between(rng, 0.25, 0.38))
     return _mixed((1.0, body), (0.5, _burst(1500, 5000, 0.014, rng)))
 
 
 def snare(rng: np.random.Generator) -> Mono:
+    """Synthesize a snare drum."""
     body = _thump(between(rng, 260, 320), between(rng, 175, 210), 0.015, 0.11)
     return _mixed((0.6, body), (1.0, _burst(1200, 9000, between(rng, 0.15, 0.22), rng)))
 
@@ -71,14 +73,17 @@ def _hat(falls: float, rng: np.random.Generator) -> Mono:
 
 
 def closed_hat(rng: np.random.Generator) -> Mono:
+    """Synthesize a closed hi-hat."""
     return _hat(between(rng, 0.035, 0.06), rng)
 
 
 def open_hat(rng: np.random.Generator) -> Mono:
+    """Synthesize an open hi-hat."""
     return _hat(between(rng, 0.4, 0.65), rng)
 
 
 def clap(rng: np.random.Generator) -> Mono:
+    """Synthesize a hand clap."""
     gap = between(rng, 0.009, 0.013)
     grains = [_burst(900, 2600, 0.012, rng) for _ in range(3)]
     grains.append(_burst(900, 2600, between(rng, 0.12, 0.18), rng))
@@ -86,12 +91,14 @@ def clap(rng: np.random.Generator) -> Mono:
 
 
 def tom(rng: np.random.Generator) -> Mono:
+    """Synthesize a tom."""
     hertz, falls = between(rng, 110, 165), between(rng, 0.4, 0.55)
     overtone = _thump(1.9 * hertz, 1.59 * hertz, 0.06, 0.4 * falls)
     return _mixed((1.0, _thump(1.35 * hertz, hertz, 0.08, falls)), (0.35, overtone))
 
 
 def cowbell(rng: np.random.Generator) -> Mono:
+    """Synthesize a cowbell."""
     hertz, falls = between(rng, 530, 590), between(rng, 0.2, 0.3)
     count = sample_count(falls)
     table = harmonic_table(square_levels, 4 * hertz)
@@ -117,65 +124,14 @@ def _drum_loop(sound: Attributes, rng: np.random.Generator) -> Mono:
     return loop + place(count, beats, [drums[index % 2] for index in range(len(beats))])
 
 
-def _drum(
-    name: str,
-    nouns: tuple[str, ...],
-    plurals: tuple[str, ...],
-    hit: Callable[[np.random.Generator], Mono],
-    speeds: tuple[Speed, ...] = ("slow", "medium", "fast"),
-) -> SoundClass:
-    return SoundClass(
-        name,
-        nouns,
-        _row_of(hit),
-        plurals=plurals,
-        speeds=speeds,
-        repeats="sometimes",
-        beats_per_event=1.0,
-    )
-
-
-SOUNDS = (
-    _drum(
-        "kick",
-        ("a kick drum", "a kick", "a bass drum", "a kick drum hit"),
-        ("kick drums", "kicks"),
-        kick,
-    ),
-    _drum("snare", ("a snare drum", "a snare", "a snare hit"), ("snare hits", "snares"), snare),
-    _drum(
-        "closed hat",
-        ("a closed hi-hat", "a closed hat", "a closed hihat", "a hi-hat tick"),
-        ("closed hi-hats", "closed hats", "hi-hat ticks"),
-        closed_hat,
-    ),
-    _drum(
-        "open hat",
-        ("an open hi-hat", "an open hat", "an open hihat", "an open hi-hat cymbal"),
-        ("open hi-hats", "open hats"),
-        open_hat,
-        ("slow",),
-    ),
-    _drum("clap", ("a clap", "a hand clap", "a handclap"), ("claps", "hand claps"), clap),
-    _drum("tom", ("a tom", "a tom drum", "a tom-tom", "a floor tom"), ("toms", "tom hits"), tom),
-    _drum(
-        "cowbell",
-        ("a cowbell", "a cowbell hit"),
-        ("cowbells", "cowbell hits"),
-        cowbell,
-    ),
-    SoundClass(
-        "drum loop",
-        (
-            "a drum loop",
-            "a drum beat",
-            "a drum kit groove",
-            "a kick and snare beat",
-            "a beat with hi-hats",
-        ),
-        _drum_loop,
-        speeds=("slow", "medium", "fast"),
-        repeats="always",
-        beats_per_event=0.5,
-    ),
-)
+SYNTHS: Mapping[str, Synth] = {
+    "kick": _row_of(kick),
+    "snare": _row_of(snare),
+    "closed hat": _row_of(closed_hat),
+    "open hat": _row_of(open_hat),
+    "clap": _row_of(clap),
+    "tom": _row_of(tom),
+    "cowbell": _row_of(cowbell),
+    "drum loop": _drum_loop,
+}
+"""Synthesis of each class of this family, by name."""

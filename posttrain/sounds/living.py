@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from arcmobile.posttrain.sounds.attributes import Attributes, Mono
-from arcmobile.posttrain.sounds.sound_class import SoundClass
+from arcmobile.posttrain.sounds.sound_class import Synth
 from arcmobile.posttrain.sounds.synthesis import (
     band,
     between,
@@ -95,39 +97,11 @@ def _cricket(sound: Attributes, rng: np.random.Generator) -> Mono:
     return hits(sound, rng, stridulation, jitter=0.02, softest=0.85)
 
 
-SOUNDS = (
-    SoundClass(
-        "heartbeat",
-        ("a heartbeat", "a beating heart", "a human heartbeat", "a heart beating"),
-        _heartbeat,
-        speeds=("slow", "medium"),
-        repeats="always",
-        beats_per_event=1.0,
-    ),
-    SoundClass(
-        "footsteps",
-        ("footsteps", "walking footsteps", "steps on a floor", "someone walking"),
-        _footsteps,
-        speeds=("slow", "medium"),
-        repeats="always",
-    ),
-    SoundClass(
-        "bubbles",
-        ("bubbles", "bubbling water", "underwater bubbles", "bubbling liquid"),
-        _bubbles,
-    ),
-    SoundClass(
-        "birds",
-        ("bird chirps", "a chirping bird", "bird song", "birdsong", "a tweeting bird"),
-        _birds,
-        speeds=("slow", "medium", "fast"),
-        repeats="always",
-    ),
-    SoundClass(
-        "cricket",
-        ("a cricket", "a chirping cricket", "a cricket at night", "a cricket chirp"),
-        _cricket,
-        speeds=("slow", "medium"),
-        repeats="always",
-    ),
-)
+SYNTHS: Mapping[str, Synth] = {
+    "heartbeat": _heartbeat,
+    "footsteps": _footsteps,
+    "bubbles": _bubbles,
+    "birds": _birds,
+    "cricket": _cricket,
+}
+"""Synthesis of each class of this family, by name."""

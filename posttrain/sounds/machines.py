@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from arcmobile.posttrain.sounds.attributes import Attributes, Mono
-from arcmobile.posttrain.sounds.sound_class import SoundClass
+from arcmobile.posttrain.sounds.sound_class import Synth
 from arcmobile.posttrain.sounds.synthesis import (
     band,
     between,
@@ -105,36 +107,11 @@ def _typewriter(sound: Attributes, rng: np.random.Generator) -> Mono:
     return hits(sound, rng, key, jitter=0.14, softest=0.55)
 
 
-SOUNDS = (
-    SoundClass(
-        "engine",
-        ("an engine", "an idling engine", "a car engine", "a motor running"),
-        _engine,
-        wide=True,
-    ),
-    SoundClass(
-        "helicopter",
-        ("a helicopter", "a helicopter rotor", "a chopper", "a hovering helicopter"),
-        _helicopter,
-        speeds=("medium", "fast"),
-        repeats="always",
-    ),
-    SoundClass(
-        "clock",
-        ("a ticking clock", "a clock tick", "a clock ticking", "a ticking of a clock"),
-        _clock,
-        speeds=("slow", "medium", "fast"),
-        repeats="always",
-        beats_per_event=1.0,
-    ),
-    SoundClass(
-        "sonar", ("a sonar ping", "a submarine sonar", "a sonar", "a sonar pinging"), _sonar
-    ),
-    SoundClass(
-        "typewriter",
-        ("a typewriter", "typing on a typewriter", "an old typewriter", "typewriter keys"),
-        _typewriter,
-        speeds=("medium", "fast"),
-        repeats="always",
-    ),
-)
+SYNTHS: Mapping[str, Synth] = {
+    "engine": _engine,
+    "helicopter": _helicopter,
+    "clock": _clock,
+    "sonar": _sonar,
+    "typewriter": _typewriter,
+}
+"""Synthesis of each class of this family, by name."""

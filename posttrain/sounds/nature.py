@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from arcmobile.posttrain.sounds.attributes import Attributes, Mono
-from arcmobile.posttrain.sounds.sound_class import SoundClass
+from arcmobile.posttrain.sounds.sound_class import Synth
 from arcmobile.posttrain.sounds.synthesis import (
     band,
     between,
@@ -115,42 +117,13 @@ def _fire(sound: Attributes, rng: np.random.Generator) -> Mono:
     return faded(place(count, onsets, grains) + roar * flicker, 0.05, 0.08)
 
 
-SOUNDS = (
-    SoundClass(
-        "noise",
-        ("white noise", "noise", "static noise", "a burst of noise"),
-        _noise,
-        brightness=("dark", "bright"),
-        lengths=("short", "long"),
-        wide=True,
-    ),
-    SoundClass("wind", ("wind", "howling wind", "blowing wind", "gusty wind"), _wind, wide=True),
-    SoundClass("rain", ("rain", "soft rain", "rainfall", "a rain shower"), _rain, wide=True),
-    SoundClass(
-        "drips",
-        ("dripping water", "water drips", "a dripping tap", "drops of water"),
-        _drips,
-        speeds=("slow", "medium", "fast"),
-        repeats="always",
-    ),
-    SoundClass(
-        "waves",
-        ("ocean waves", "sea waves", "waves on a beach", "surf"),
-        _waves,
-        wide=True,
-        minimum_seconds=1.0,
-    ),
-    SoundClass(
-        "thunder",
-        ("thunder", "rolling thunder", "rumbling thunder", "a thunder rumble"),
-        _thunder,
-        wide=True,
-        minimum_seconds=1.0,
-    ),
-    SoundClass(
-        "fire",
-        ("crackling fire", "fire crackle", "a campfire", "a crackling fireplace"),
-        _fire,
-        wide=True,
-    ),
-)
+SYNTHS: Mapping[str, Synth] = {
+    "noise": _noise,
+    "wind": _wind,
+    "rain": _rain,
+    "drips": _drips,
+    "waves": _waves,
+    "thunder": _thunder,
+    "fire": _fire,
+}
+"""Synthesis of each class of this family, by name."""

@@ -1,10 +1,9 @@
-"""Hears the words of a sound in its signal: pitch, speed, brightness, side and length.
+"""Measures the words of a sound from its signal: pitch, speed, brightness, side and length.
 
-Knows nothing of captions or classes, so it judges generated audio by the rules that hold for
-drawn audio. A measure always answers where its signal allows one; whether its word means
-anything for a class is for the caller to say (:class:`.sound_class.SoundClass` lists what
-applies). Boundaries between words are the geometric means of the edges of the gap between them
-(:mod:`.attributes`), or stand below.
+Uses neither captions nor classes, so generated audio is judged by the same rules as synthesized
+audio. Every measure gives a word where the signal allows one; whether the word applies to a class
+is up to the caller (:class:`.sound_class.SoundClass`). Boundaries between words are the geometric
+means of the edges of the gap between them (:mod:`.attributes`), or are given below.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ from arcmobile.posttrain.sounds.synthesis import bin_hertz
 from arcmobile.runtime.errors import InputError
 
 SIDE_BOUNDARY_DECIBELS = 7.0
-"""Half of the least level difference that is called a side."""
+"""Half of the least level difference of a panned sound."""
 DARK_BELOW_HERTZ = 800.0
 BRIGHT_ABOVE_HERTZ = 1300.0
-"""Spectral centroids; between them lies neither word."""
+"""Spectral centroids; between them neither word applies."""
 SHORT_BELOW_SECONDS = (SHORT_SECONDS[1] * LONG_SECONDS) ** 0.5
-"""Both length words part here: a short sound never lasts so long, a long one always longer."""
+"""Boundary of the length words: short sounds are always shorter, long ones always longer."""
 
 _LOWEST_HERTZ, _HIGHEST_HERTZ = 60.0, 3000.0
 _PARTIAL_DECIBELS = 15.0
@@ -59,9 +58,22 @@ _Real = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Heard:
-    """Measures, and the words they amount to. ``confidence`` is the share (0 to 1) of the
-    energy at multiples of ``hertz``; ``events`` per second is None with fewer than two onsets."""
+class MeasuredWords:
+    """Measures of a sound, and the words for them.
+
+    Attributes:
+        side: word for the balance.
+        left_over_right_decibels: by which the left channel is louder.
+        pitch: word for ``hertz``.
+        hertz: lowest strong partial.
+        confidence: share (0 to 1) of the energy at multiples of ``hertz``.
+        speed: word for ``events``.
+        events: per second; None with fewer than two onsets.
+        brightness: word for the centroid.
+        centroid_hertz: spectral centroid of the loudest moments.
+        length: word for the audible duration.
+        heard_seconds: audible duration.
+    """
 
     side: Side
     left_over_right_decibels: float
@@ -77,7 +89,7 @@ class Heard:
 
 
 def nearest_word(value: float, ranges: Mapping[_Word, tuple[float, float]]) -> _Word:
-    """The word whose range holds ``value``, or is nearest on a log scale."""
+    """Return the word whose range holds ``value``, or is nearest on a log scale."""
 
     def distance(word: _Word) -> float:
         low, high = ranges[word]
@@ -87,12 +99,13 @@ def nearest_word(value: float, ranges: Mapping[_Word, tuple[float, float]]) -> _
 
 
 def left_over_right(audio: Stereo) -> float:
-    """Decibels by which the left channel is louder, over the whole clip."""
+    """Return the decibels by which the left channel is louder, over the whole clip."""
     energy = np.sum(np.asarray(audio, dtype=np.float64) ** 2, axis=1) + 1e-12
     return float(10 * np.log10(energy[0] / energy[1]))
 
 
 def side_word(decibels: float) -> Side:
+    """Return the word for a level difference."""
     if abs(decibels) < SIDE_BOUNDARY_DECIBELS:
         return "centre"
     return "left" if decibels > 0 else "right"
@@ -107,7 +120,7 @@ def _frame_energy(mono: Mono, hop: int) -> _Real:
 
 
 def heard_seconds(mono: Mono) -> float:
-    """Seconds from the first to the last 10 ms that is within 30 dB of the loudest."""
+    """Return the seconds between the first and last 10 ms within 30 dB of the loudest."""
     hop = MODEL_SAMPLE_RATE // 100
     energy = _frame_energy(mono, hop)
     active = np.flatnonzero(energy > np.max(energy) * 10 ** (-_ACTIVE_DECIBELS / 10))
@@ -128,11 +141,11 @@ def _loudest_spectrum(mono: Mono) -> tuple[_Real, _Real]:
 
 
 def pitch(mono: Mono) -> tuple[float, float]:
-    """Hz of the lowest strong partial, and the share of energy at its multiples.
+    """Return Hz of the lowest strong partial, and the share of energy at its multiples.
 
-    Strong is what lies within 15 dB of the strongest partial. A harmonic, a chord over its root
-    and the inharmonic partials of a bell all have their named pitch there, where trackers of a
-    common period answer with the root of the overtone row that a chord belongs to.
+    Strong means within 15 dB of the strongest partial. Harmonic tones, chords over their root and
+    bells have their named pitch there; trackers of a common period would find the fundamental of
+    the overtone series that a chord belongs to.
     """
     hertz, power = _loudest_spectrum(mono)
     inside = (hertz >= _LOWEST_HERTZ) & (hertz <= _HIGHEST_HERTZ)
@@ -162,7 +175,7 @@ def _onset_strength(mono: Mono) -> tuple[_Real, float]:
 
 
 def onsets(mono: Mono) -> tuple[_Real, _Real]:
-    """Times in seconds at which something starts, and how strongly (the root of the rise)."""
+    """Return onset times in seconds, and their strengths (the root of the rise)."""
     strength, per_second = _onset_strength(mono)
     most = float(np.max(strength))
     if most <= 0 or np.max(np.abs(mono)) < _SILENT:
@@ -177,11 +190,11 @@ def onsets(mono: Mono) -> tuple[_Real, _Real]:
 
 
 def events_per_second(mono: Mono) -> float | None:
-    """One over the period of the onsets; None with fewer than two.
+    """Return one over the period of the onsets; None with fewer than two.
 
-    The period is the shortest interval after which an onset finds another as strong nearly as
-    often as at the best interval: the two thumps of one heartbeat, the heel and toe of a step
-    are then one event, and uneven rows are counted by their mean.
+    The period is the shortest interval after which onsets of the same strength follow nearly as
+    often as at the best interval: so the two thumps of a heartbeat, or heel and toe of a step, are
+    one event, and uneven rows are measured by their mean.
     """
     times, strengths = onsets(mono)
     if times.size < 2:
@@ -206,27 +219,29 @@ def events_per_second(mono: Mono) -> float | None:
 
 
 def centroid_hertz(mono: Mono) -> float:
-    """Centre of mass of the amplitude spectrum of the loudest moments.
+    """Return the centroid of the amplitude spectrum of the loudest moments, in Hz.
 
-    What lies 50 dB under the strongest partial does not count: noise that nobody hears would
-    else brighten a dark tone by its sheer breadth.
+    What is 50 dB below the strongest partial does not count: broad inaudible noise would make a
+    dark tone bright.
     """
     hertz, power = _loudest_spectrum(mono)
     amplitude = np.sqrt(power)
-    heard = np.maximum(amplitude - np.max(amplitude) * 10 ** (-_HIDDEN_DECIBELS / 20), 0.0)
-    return float(np.sum(hertz * heard) / (np.sum(heard) + 1e-12))
+    audible = np.maximum(amplitude - np.max(amplitude) * 10 ** (-_HIDDEN_DECIBELS / 20), 0.0)
+    return float(np.sum(hertz * audible) / (np.sum(audible) + 1e-12))
 
 
 def brightness_word(hertz: float) -> Brightness | None:
+    """Return the word for a spectral centroid."""
     if hertz < DARK_BELOW_HERTZ:
         return "dark"
     return "bright" if hertz > BRIGHT_ABOVE_HERTZ else None
 
 
-def hear(audio: Stereo) -> Heard:
-    """All measures of float audio (2, samples) at the model's rate.
+def measure_words(audio: Stereo) -> MeasuredWords:
+    """Measure float audio (2, samples) at the model's rate.
 
-    Raises :class:`InputError` for another shape.
+    Raises:
+        InputError: it has another shape.
     """
     if audio.ndim != 2 or audio.shape[0] != 2 or audio.shape[1] == 0:
         raise InputError(f"audio is {audio.shape}; wanted (2, samples)")
@@ -236,7 +251,7 @@ def hear(audio: Stereo) -> Heard:
     events = events_per_second(mono)
     centroid = centroid_hertz(mono)
     heard = heard_seconds(mono)
-    return Heard(
+    return MeasuredWords(
         side=side_word(balance),
         left_over_right_decibels=balance,
         pitch=nearest_word(hertz, PITCH_HERTZ),

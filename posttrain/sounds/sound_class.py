@@ -1,4 +1,4 @@
-"""What a class of sounds declares."""
+"""What is declared of a class of sounds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,21 @@ Repeats = Literal["never", "sometimes", "always"]
 
 @dataclass(frozen=True)
 class SoundClass:
-    """``nouns`` come with their article if they take one ("a bell", "rain").
+    """A class of sounds; ``classes.toml`` explains its words.
 
-    ``repeats`` says whether the sound is one event, may be, or is by nature a row of events;
-    ``speeds`` then are the words it may carry. ``beats_per_event`` turns events into a tempo and
-    is 0 where nobody would name one. ``wide`` sounds get a narrow stereo image when they stand in
-    the centre. ``minimum_seconds`` keeps a sound that needs room out of short clips.
+    Attributes:
+        name: of the class.
+        nouns: what captions call it, with an article if it takes one.
+        synth: synthesizes it.
+        plurals: what captions call a row of events.
+        pitches: words that may be said of it; likewise ``speeds``, ``brightness``, ``lengths``.
+        speeds: words for the speed of a row.
+        repeats: whether it is one event, may be, or is by nature a row of events.
+        beats_per_event: events of a beat; 0 where nobody would name a tempo.
+        brightness: words for its spectrum.
+        lengths: words for its duration.
+        wide: gets a narrow stereo image in the centre.
+        minimum_seconds: shortest clip that it fits into.
     """
 
     name: str

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from arcmobile.posttrain.sounds.attributes import Attributes, Mono
-from arcmobile.posttrain.sounds.sound_class import SoundClass
+from arcmobile.posttrain.sounds.sound_class import Synth
 from arcmobile.posttrain.sounds.synthesis import (
     band,
     between,
@@ -159,76 +159,14 @@ def _gong(sound: Attributes, rng: np.random.Generator) -> Mono:
     return faded(body + shimmer * bloom + start, 0.006, 0.12)
 
 
-SOUNDS = (
-    SoundClass(
-        "bell",
-        ("a bell", "a church bell", "a ringing bell", "a metal bell"),
-        _bell,
-        plurals=("bells", "bell strikes"),
-        pitches=("low", "mid", "high"),
-        speeds=("slow", "medium"),
-        repeats="sometimes",
-        lengths=("short", "long"),
-    ),
-    SoundClass(
-        "chimes",
-        ("wind chimes", "chimes", "tinkling chimes", "metal wind chimes"),
-        _chimes,
-    ),
-    SoundClass(
-        "marimba",
-        ("a marimba", "a marimba note", "a marimba hit", "a wooden marimba"),
-        _marimba,
-        plurals=("marimba notes", "marimba hits"),
-        pitches=("low", "mid", "high"),
-        speeds=("slow", "medium", "fast"),
-        repeats="sometimes",
-    ),
-    SoundClass(
-        "glockenspiel",
-        ("a glockenspiel", "a glockenspiel note", "a music box note", "a glockenspiel hit"),
-        _glockenspiel,
-        plurals=("glockenspiel notes", "glockenspiel hits"),
-        pitches=("high",),
-        speeds=("slow", "medium", "fast"),
-        repeats="sometimes",
-        lengths=("short", "long"),
-    ),
-    SoundClass(
-        "pluck",
-        ("a guitar pluck", "a plucked string", "a guitar note", "a plucked guitar"),
-        _pluck,
-        plurals=("guitar plucks", "plucked strings", "guitar notes"),
-        pitches=("low", "mid", "high"),
-        speeds=("slow", "medium", "fast"),
-        repeats="sometimes",
-        brightness=("dark", "bright"),
-        lengths=("short", "long"),
-    ),
-    SoundClass(
-        "bass pluck",
-        ("a bass guitar", "a bass pluck", "a bass guitar note", "a plucked bass"),
-        _bass_pluck,
-        plurals=("bass plucks", "bass guitar notes", "bass notes"),
-        speeds=("slow", "medium"),
-        repeats="sometimes",
-        lengths=("short", "long"),
-    ),
-    SoundClass(
-        "wood block",
-        ("a wood block", "a woodblock", "a wood block hit", "a knock on wood"),
-        _wood_block,
-        plurals=("wood blocks", "wood block hits", "knocks on wood"),
-        pitches=("mid", "high"),
-        speeds=("slow", "medium", "fast"),
-        repeats="sometimes",
-        beats_per_event=1.0,
-    ),
-    SoundClass(
-        "gong",
-        ("a gong", "a gong hit", "a temple gong", "a struck gong"),
-        _gong,
-        lengths=("long",),
-        minimum_seconds=1.0,
-    ),
-)
+SYNTHS: Mapping[str, Synth] = {
+    "bell": _bell,
+    "chimes": _chimes,
+    "marimba": _marimba,
+    "glockenspiel": _glockenspiel,
+    "pluck": _pluck,
+    "bass pluck": _bass_pluck,
+    "wood block": _wood_block,
+    "gong": _gong,
+}
+"""Synthesis of each class of this family, by name."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from arcmobile.posttrain.sounds.attributes import Attributes, Mono
-from arcmobile.posttrain.sounds.sound_class import SoundClass
+from arcmobile.posttrain.sounds.sound_class import Synth
 from arcmobile.posttrain.sounds.synthesis import (
     Curve,
     between,
@@ -122,57 +124,13 @@ def _whoosh(sound: Attributes, rng: np.random.Generator) -> Mono:
     return faded(noise * (0.12 + 0.88 * height).astype(np.float32), 0.05, 0.08)
 
 
-SOUNDS = (
-    SoundClass(
-        "chirp up",
-        (
-            "a rising chirp",
-            "an upward chirp",
-            "a rising sine sweep",
-            "a chirp going up",
-            "an upward sweep",
-        ),
-        _chirp_up,
-        lengths=("short", "long"),
-    ),
-    SoundClass(
-        "chirp down",
-        ("a falling chirp", "a downward chirp", "a falling sine sweep", "a chirp going down"),
-        _chirp_down,
-        lengths=("short", "long"),
-    ),
-    SoundClass(
-        "siren",
-        ("a siren", "a police siren", "a wailing siren", "an emergency siren"),
-        _siren,
-        lengths=("long",),
-        minimum_seconds=1.0,
-    ),
-    SoundClass(
-        "laser",
-        ("a laser", "a laser zap", "a laser shot", "a sci-fi laser", "a ray gun"),
-        _laser,
-        plurals=("laser zaps", "laser shots", "lasers"),
-        speeds=("slow", "medium", "fast"),
-        repeats="sometimes",
-    ),
-    SoundClass(
-        "alarm",
-        ("an alarm", "a beeping alarm", "an alarm beep", "an electronic alarm", "an alarm signal"),
-        _alarm,
-        pitches=("mid", "high"),
-        speeds=("slow", "medium", "fast"),
-        repeats="always",
-    ),
-    SoundClass(
-        "telephone",
-        ("a telephone ring", "a ringing telephone", "old phone ringing", "a phone ring"),
-        _telephone,
-    ),
-    SoundClass(
-        "whoosh",
-        ("a whoosh", "a noise sweep", "a swoosh", "a sweep of noise"),
-        _whoosh,
-        wide=True,
-    ),
-)
+SYNTHS: Mapping[str, Synth] = {
+    "chirp up": _chirp_up,
+    "chirp down": _chirp_down,
+    "siren": _siren,
+    "laser": _laser,
+    "alarm": _alarm,
+    "telephone": _telephone,
+    "whoosh": _whoosh,
+}
+"""Synthesis of each class of this family, by name."""

@@ -21,20 +21,22 @@ _DECADE_30_DB = np.log(10.0 ** (30.0 / 20.0))
 
 
 def sample_count(seconds: float) -> int:
+    """Return the number of samples of a duration."""
     return round(seconds * MODEL_SAMPLE_RATE)
 
 
 def clock(count: int) -> Curve:
-    """(count,) seconds since the first sample."""
+    """Return seconds since the first sample, (count,)."""
     return np.arange(count) / MODEL_SAMPLE_RATE
 
 
 def between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number, uniformly."""
     return float(rng.uniform(low, high))
 
 
 def log_between(rng: np.random.Generator, low: float, high: float) -> float:
-    """As many below the geometric mean as above it: how pitch is heard."""
+    """Draw a number, uniformly on a log scale, as pitch is perceived."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -42,13 +44,14 @@ def log_between(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def cycles(hertz: float | Curve, count: int, start: float = 0.0) -> Curve:
-    """(count,) phase in cycles of an oscillator whose frequency may move."""
+    """Return the phase (count,) in cycles of an oscillator whose frequency may change."""
     if isinstance(hertz, np.ndarray):
         return np.asarray(np.cumsum(hertz) / MODEL_SAMPLE_RATE + start)
     return clock(count) * hertz + start
 
 
 def sine(phase: Curve) -> Mono:
+    """Return the sine of a phase in cycles."""
     turns: Mono = (phase % 1.0).astype(np.float32)
     return np.sin(np.float32(2 * np.pi) * turns)
 
@@ -56,10 +59,10 @@ def sine(phase: Curve) -> Mono:
 def harmonic_table(
     levels: Callable[[Curve], Curve], hertz: float, rng: np.random.Generator | None = None
 ) -> Curve:
-    """One band-limited cycle of the harmonics 1, 2, ... of ``hertz``, peak 1.
+    """Make one band-limited cycle of the harmonics 1, 2, ... of ``hertz``, peak 1.
 
-    ``levels`` gives their amplitudes by number. With ``rng`` their phases are random, which
-    makes a softer wave of the same spectrum.
+    ``levels`` maps their numbers to amplitudes. With ``rng`` their phases are random, which makes
+    a softer wave of the same spectrum.
     """
     count = max(1, min(int(_HIGHEST_PARTIAL / hertz), _TABLE // 8))
     numbers = np.arange(1, count + 1, dtype=np.float64)
@@ -72,7 +75,7 @@ def harmonic_table(
 
 
 def wave(phase: Curve, table: Curve) -> Mono:
-    """Reads one cycle at a moving phase, by linear interpolation."""
+    """Read one cycle at a changing phase, by linear interpolation."""
     place = (phase % 1.0) * _TABLE
     whole = place.astype(np.int32)
     part = (place - whole).astype(np.float32)
@@ -82,7 +85,7 @@ def wave(phase: Curve, table: Curve) -> Mono:
 
 
 def softened(levels: Callable[[Curve], Curve], hertz: float, cutoff: float) -> Callable[..., Curve]:
-    """Harmonic levels behind a second-order low-pass at ``cutoff`` Hz."""
+    """Return harmonic levels after a second-order low-pass at ``cutoff`` Hz."""
     return lambda number: levels(number) / np.sqrt(1.0 + (number * hertz / cutoff) ** 4)
 
 
@@ -93,7 +96,7 @@ def modes(
     levels: Sequence[float] | Curve,
     rng: np.random.Generator | None = None,
 ) -> Mono:
-    """(count,) sum of decaying sines, each given by Hz, seconds to fall by 30 dB, and amplitude.
+    """Return the sum (count,) of decaying sines: Hz, seconds to fall by 30 dB, amplitude.
 
     Powers of one complex number per mode, split into blocks and remainders, so that the sum of
     all modes is a single matrix product.
@@ -117,12 +120,12 @@ def modes(
 
 
 def fall(count: int, fall_30_db: float) -> Mono:
-    """(count,) exponential decay that loses 30 dB in the given seconds."""
+    """Return an exponential decay (count,) by 30 dB in the given seconds."""
     return np.exp(clock(count) * (-_DECADE_30_DB / fall_30_db)).astype(np.float32)
 
 
 def faded(audio: Mono, attack: float, release: float) -> Mono:
-    """Raised-cosine start and end, in seconds; never longer than half the sound."""
+    """Apply a raised-cosine start and end, in seconds, each at most half the sound."""
     result = audio.copy()
     half = len(audio) // 2
     for seconds, part in ((attack, slice(None)), (release, slice(None, None, -1))):
@@ -134,7 +137,7 @@ def faded(audio: Mono, attack: float, release: float) -> Mono:
 
 
 def wander(count: int, per_second: float, rng: np.random.Generator) -> Curve:
-    """(count,) smooth random curve between 0 and 1 with about so many turns per second."""
+    """Return a smooth random curve (count,) from 0 to 1 with about so many turns per second."""
     knots = max(4, int(count / MODEL_SAMPLE_RATE * per_second * 2) + 3)
     heights = rng.uniform(0, 1, knots)
     place = np.linspace(0, knots - 1.001, count)
@@ -148,11 +151,12 @@ def wander(count: int, per_second: float, rng: np.random.Generator) -> Curve:
 
 
 def white(count: int, rng: np.random.Generator) -> Mono:
+    """Return white noise (count,), standard deviation 1."""
     return rng.standard_normal(count, dtype=np.float32)
 
 
 def coloured(count: int, gain: Spectrum, rng: np.random.Generator) -> Mono:
-    """(count,) noise of the given spectrum, standard deviation 1."""
+    """Return noise (count,) of the given spectrum, standard deviation 1."""
     length = fft.next_fast_len(max(count, 64), real=True)
     bins = length // 2 + 1
     spectrum = (white(bins, rng) + 1j * white(bins, rng)).astype(np.complex64)
@@ -163,12 +167,12 @@ def coloured(count: int, gain: Spectrum, rng: np.random.Generator) -> Mono:
 
 
 def bin_hertz(length: int) -> Curve:
-    """(length / 2 + 1,) frequencies of a real Fourier transform."""
+    """Return the frequencies of a real Fourier transform, (length / 2 + 1,)."""
     return np.asarray(fft.rfftfreq(length, 1 / MODEL_SAMPLE_RATE), dtype=np.float64)
 
 
 def band(low: float, high: float, order: int = 2) -> Spectrum:
-    """Butterworth-like gain between two edges in Hz; 0 or infinity leave an edge out."""
+    """Return a Butterworth-like gain between two edges in Hz; 0 or infinity: no edge."""
 
     def gain(hertz: Curve) -> Curve:
         above = 1.0 / (1.0 + (low / np.maximum(hertz, 1e-3)) ** (2 * order))
@@ -181,10 +185,10 @@ def band(low: float, high: float, order: int = 2) -> Spectrum:
 def moving_noise(
     count: int, centre: Curve, octaves: float, rng: np.random.Generator, floor: float = 0.0
 ) -> Mono:
-    """(count,) noise in a band that follows ``centre`` (count,) in Hz, ``octaves`` wide.
+    """Return noise (count,) in a band that follows ``centre`` (count,) in Hz.
 
-    ``floor`` is the gain far from the band. White noise in overlapping windows, each shaped by
-    its own Gaussian over log frequency.
+    The band is ``octaves`` wide, ``floor`` the gain far from it. White noise in overlapping
+    windows, each shaped by its own Gaussian over log frequency.
     """
     window, hop = 1024, 256
     frames = count // hop + 5
@@ -211,7 +215,7 @@ def moving_noise(
 def event_times(
     seconds: float, events: float, jitter: float, rng: np.random.Generator, start: float = 0.01
 ) -> list[float]:
-    """Onsets from ``start`` at ``events`` per second; ``jitter`` is a fraction of the interval."""
+    """Return onsets from ``start`` at ``events`` per second, with jitter in intervals."""
     count = int((seconds - start - 0.03) * events) + 1
     offsets = rng.uniform(-jitter, jitter, count)
     offsets[0] = max(0.0, offsets[0])
@@ -219,7 +223,7 @@ def event_times(
 
 
 def place(count: int, onsets: Sequence[float], grains: Sequence[Mono]) -> Mono:
-    """(count,) one grain at each onset in seconds; grains are cut at the end of the clip."""
+    """Place a grain at each onset in seconds, in a clip (count,) that cuts the last ones."""
     result = np.zeros(count, dtype=np.float32)
     for onset, grain in zip(onsets, grains, strict=True):
         at = sample_count(onset)
@@ -230,6 +234,6 @@ def place(count: int, onsets: Sequence[float], grains: Sequence[Mono]) -> Mono:
 
 
 def scattered(seconds: float, per_second: float, rng: np.random.Generator) -> list[float]:
-    """Onsets at random times, about so many per second, at least one."""
+    """Return random onsets, about so many per second, at least one."""
     count = max(1, int(rng.poisson(seconds * per_second)))
     return sorted(float(onset) for onset in rng.uniform(0.0, max(seconds - 0.05, 0.01), count))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from arcmobile.posttrain.sounds.attributes import Attributes, Mono
-from arcmobile.posttrain.sounds.sound_class import SoundClass
+from arcmobile.posttrain.sounds.sound_class import Synth
 from arcmobile.posttrain.sounds.synthesis import (
     Curve,
     between,
@@ -38,10 +38,12 @@ _TRIADS = ((1.0, 1.25, 1.5), (1.0, 1.2, 1.5))
 
 
 def saw_levels(number: Curve) -> Curve:
+    """Return the amplitudes of a saw wave's harmonics."""
     return 1.0 / number
 
 
 def square_levels(number: Curve) -> Curve:
+    """Return the amplitudes of a square wave's harmonics."""
     return np.where(number % 2 == 1, 1.0 / number, 0.0)
 
 
@@ -137,52 +139,12 @@ def _arpeggio(sound: Attributes, rng: np.random.Generator) -> Mono:
     return place(count, onsets, [grains[index % 4] for index in range(len(onsets))])
 
 
-SOUNDS = (
-    SoundClass(
-        "sine tone",
-        ("a sine tone", "a pure tone", "a sine wave", "a sine beep"),
-        _sine_tone,
-        pitches=("low", "mid", "high"),
-        lengths=("short", "long"),
-    ),
-    SoundClass(
-        "square buzz",
-        ("a square buzz", "a square wave", "a buzzer", "a square wave buzz"),
-        _square_buzz,
-        pitches=("low", "mid", "high"),
-        brightness=("dark", "bright"),
-        lengths=("short", "long"),
-    ),
-    SoundClass(
-        "saw synth",
-        ("a saw synth", "a sawtooth", "a saw wave synth", "a sawtooth synth"),
-        _saw_synth,
-        pitches=("low", "mid", "high"),
-        brightness=("dark", "bright"),
-        lengths=("short", "long"),
-    ),
-    SoundClass(
-        "organ chord",
-        ("an organ chord", "an organ", "a church organ", "a chord on an organ"),
-        _organ_chord,
-        pitches=("low", "mid", "high"),
-        lengths=("short", "long"),
-    ),
-    SoundClass(
-        "pad",
-        ("a synth pad", "an ambient pad", "a warm pad", "a warm synth pad"),
-        _pad,
-        pitches=("low", "mid", "high"),
-        brightness=("dark", "bright"),
-        lengths=("long",),
-        wide=True,
-        minimum_seconds=1.0,
-    ),
-    SoundClass(
-        "arpeggio",
-        ("a synth arpeggio", "an arpeggio", "an arpeggiated synth", "an arpeggio of synth notes"),
-        _arpeggio,
-        speeds=("medium", "fast"),
-        repeats="always",
-    ),
-)
+SYNTHS: Mapping[str, Synth] = {
+    "sine tone": _sine_tone,
+    "square buzz": _square_buzz,
+    "saw synth": _saw_synth,
+    "organ chord": _organ_chord,
+    "pad": _pad,
+    "arpeggio": _arpeggio,
+}
+"""Synthesis of each class of this family, by name."""

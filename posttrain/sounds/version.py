@@ -1,9 +1,11 @@
-"""What the code of this folder is known by: sounds of one seed change when it does."""
+"""The version of the synthesis: sounds of one seed change when it does."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -14,16 +16,20 @@ _WITH_DOCSTRING: Final = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFu
 
 @cache
 def synthesis_digest() -> str:
-    """Digest of the statements that make sounds and captions, without comments and docstrings."""
+    """Return a digest of the code and tables of this folder, without comments and docstrings."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name != Path(__file__).name:
+    folder, own = Path(__file__).parent, Path(__file__).name
+    for path in sorted(folder.glob("*.py")):
+        if path.name != own:
             digest.update(f"{path.name}\n{statements(path.read_text(encoding='utf-8'))}\n".encode())
+    for path in sorted(folder.glob("*.toml")):
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        digest.update(f"{path.name}\n{json.dumps(table)}\n".encode())
     return digest.hexdigest()[:_DIGITS]
 
 
 def statements(source: str) -> str:
-    """A module's code in one form, whatever its comments, docstrings and line breaks."""
+    """Return a module's code without comments, docstrings and formatting."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False) is not None:

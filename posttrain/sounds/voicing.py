@@ -1,4 +1,4 @@
-"""What the families of sounds share: how long a sound lasts, and one hit against a row of them."""
+"""What the families of sounds share: how long a sound lasts, and one hit or a row of them."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from arcmobile.posttrain.sounds.synthesis import (
 )
 
 START_SECONDS = 0.012
-"""Silence before the first event, so that its attack is whole."""
+"""Silence before the first event, so that its attack is complete."""
 _DISTINCT_HITS = 3
 
 
 def hertz_of(sound: Attributes) -> float:
-    """Of a class that always has a pitch."""
+    """Return the frequency of a class that always has a pitch."""
     assert sound.hertz is not None
     return sound.hertz
 
 
 def events_of(sound: Attributes) -> float:
-    """Of a class that is always a row of events."""
+    """Return the events per second of a class that is always a row."""
     assert sound.events is not None
     return sound.events
 
 
 def heard_seconds(sound: Attributes, rng: np.random.Generator) -> float:
-    """How long a steady sound lasts: a blip where it is short, else the whole clip."""
+    """Return the seconds of a steady sound: a blip if short, else the whole clip."""
     if sound.length == "short":
         return between(rng, *SHORT_SECONDS)
     return sound.seconds
 
 
 def ring_seconds(sound: Attributes, rng: np.random.Generator, low: float, high: float) -> float:
-    """Seconds to fall by 30 dB: as the length word wants, else between ``low`` and ``high``."""
+    """Return seconds to fall by 30 dB: by the length word, else ``low`` to ``high``."""
     if sound.length == "short":
         return between(rng, *SHORT_SECONDS)
     if sound.length == "long":
@@ -49,7 +49,7 @@ def ring_seconds(sound: Attributes, rng: np.random.Generator, low: float, high: 
 
 
 def whole_clip(sound: Attributes, heard: Mono) -> Mono:
-    """Silence after a sound that is shorter than its clip."""
+    """Pad a sound with silence to the length of its clip."""
     count = sample_count(sound.seconds)
     return place(count, [0.0], [heard])
 
@@ -62,7 +62,7 @@ def hits(
     jitter: float = 0.015,
     softest: float = 0.8,
 ) -> Mono:
-    """One hit, or a row of them at the sound's events per second, of slightly uneven force."""
+    """Synthesize one hit, or a row of slightly uneven ones."""
     count = sample_count(sound.seconds)
     if sound.events is None:
         return place(count, [START_SECONDS], [hit()])
@@ -76,5 +76,5 @@ def hits(
 
 
 def damped(grain: Mono, seconds: float) -> Mono:
-    """A grain cut to ``seconds`` with a soft end."""
+    """Cut a grain to ``seconds`` with a soft end."""
     return faded(grain[: sample_count(seconds)], 0.0, 0.25 * seconds)

@@ -1,4 +1,4 @@
-"""Captions with their labels, written a little as people write prompts: no audio is drawn."""
+"""Captions with their labels, some reworded as people write prompts; no audio is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from arcmobile.posttrain.sounds import Attributes, caption, corpus
 from arcmobile.posttrain.sounds.choosing import choose
 from arcmobile.posttrain.text.caption_reading import labels
 
-_PAIRS = 0.5  # of the captions to learn from: more than are drawn, telling two apart is hard
+_PAIRS = 0.5  # of the captions to learn from: more than of the sounds, two are hard to tell apart
 _LOOSE = 0.5  # how many captions are loosened
 _DROPPED, _ADDED = 0.35, 0.12  # function words dropped, and words put in front of a word
 _LEADS = ("please make", "generate", "create", "give me", "i want", "i need", "play", "make")
@@ -28,7 +28,12 @@ _WORD = re.compile(r"[a-z]+")
 
 @dataclass(frozen=True)
 class CaptionExample:
-    """A caption and its label per head of :data:`.caption_reading.HEADS`."""
+    """A caption and its labels.
+
+    Attributes:
+        text: the caption.
+        labels: label per head of :data:`.caption_reading.HEADS`.
+    """
 
     text: str
     labels: dict[str, int]
@@ -36,7 +41,7 @@ class CaptionExample:
 
 @cache
 def unknown_words() -> tuple[str, ...]:
-    """Words of prompts that no caption has: what a reader has to pass over."""
+    """Return words of prompts that no caption has: what the encoder has to ignore."""
     prompts = resources.files("arcmobile.export.checkpoint").joinpath("preset_corpus.txt")
     free = set(_WORD.findall(prompts.read_text(encoding="utf-8").lower()))
     known = set(_WORD.findall(" ".join(corpus(_KNOWN_CAPTIONS, _KNOWN_SEED)).lower()))
@@ -44,13 +49,13 @@ def unknown_words() -> tuple[str, ...]:
 
 
 def loosened(text: str, rng: np.random.Generator) -> str:
-    """The same said loosely: without some small words and commas, with words that say nothing."""
+    """Reword a caption loosely: fewer function words and commas, more words without meaning."""
     spare = unknown_words()
     words: list[str] = []
     for word in text.rstrip(".").split(" "):
         if word.lower() in _FUNCTION and rng.random() < _DROPPED:
             continue
-        # Not behind the joining words: "with vinyl, a bell" would be another second sound.
+        # Not after the joining words: "with vinyl, a bell" would be another second sound.
         if rng.random() < _ADDED and not (words and words[-1].lower() in _JOINING):
             words.append(spare[int(rng.integers(len(spare)))])
         words.append(word.rstrip(",") if rng.random() < _DROPPED else word)
@@ -68,27 +73,27 @@ def _paired(rng: np.random.Generator) -> Attributes:
     return replace(first, second=second, joined="then" if rng.random() < 0.5 else "together")
 
 
-def example(rng: np.random.Generator) -> CaptionExample:
-    """One to learn from. Labels are those of the caption as it was before it was loosened."""
+def random_example(rng: np.random.Generator) -> CaptionExample:
+    """Make an example to learn from; its labels are those of the caption before rewording."""
     sound = _paired(rng) if rng.random() < _PAIRS else choose(rng)
     text = caption(sound, rng)
-    read = labels(text, sound)
-    return CaptionExample(loosened(text, rng) if rng.random() < _LOOSE else text, read)
+    return CaptionExample(
+        loosened(text, rng) if rng.random() < _LOOSE else text, labels(text, sound)
+    )
 
 
 def held_out_examples(count: int, *, loose: bool = False) -> list[CaptionExample]:
-    """Captions to judge by, worded as those of drawn sounds, or all loosened."""
+    """Make captions to evaluate on, worded as those of sounds, or all reworded loosely."""
     rng = np.random.default_rng(HELD_OUT_SEED)
     examples = []
     for _ in range(count):
         sound = choose(rng)
         text = caption(sound, rng)
-        read = labels(text, sound)
-        examples.append(CaptionExample(loosened(text, rng) if loose else text, read))
+        examples.append(CaptionExample(loosened(text, rng) if loose else text, labels(text, sound)))
     return examples
 
 
 def batches_of(examples: Sequence[CaptionExample], size: int) -> list[list[CaptionExample]]:
-    """In batches of captions of about one length, which need little padding."""
-    ordered = sorted(examples, key=lambda one: len(one.text))
+    """Split examples into batches of captions of about one length, which need little padding."""
+    ordered = sorted(examples, key=lambda example: len(example.text))
     return [list(ordered[start : start + size]) for start in range(0, len(ordered), size)]

@@ -1,9 +1,9 @@
-"""What a caption says: the labels that a text encoder is taught to read off it.
+"""What a caption states: the labels that the text encoder learns to predict.
 
-Captions leave words out, and :mod:`.sounds.captions` does not tell which. They can be read again:
-each attribute value has a few words of its own. What is not said gets the label None, as does what
-does not apply; what cannot be told (one "left" in a caption of two sounds that both are on the
-left) is :data:`UNKNOWN`.
+Captions leave words out, and :mod:`.sounds.captions` does not report which. Each attribute value
+has words of its own, so captions can be parsed. What is not stated, or does not apply, gets the
+label None; what is ambiguous (one "left" in a caption of two sounds on the left) is
+:data:`UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from arcmobile.posttrain.sounds import CLASSES, Attributes
 
 UNKNOWN: Final = -100
-"""Label of what a caption leaves open; torch's losses ignore it."""
+"""Label of an ambiguous attribute; torch's losses ignore it."""
 
 _NUMBERS = ("three", "four", "five", "six", "seven", "eight")
 _COUNTS = ("once", "twice", *(f"{number} times" for number in _NUMBERS))
@@ -60,11 +60,11 @@ HEADS: Mapping[str, tuple[str | bool | None, ...]] = {
     **_OF_ONE,
     **{f"second {kind}": values for kind, values in _OF_ONE.items()},
 }
-"""What there is to read in a caption, and its values; a label is a place among them."""
+"""Attributes of a caption with their values; a label is an index into the values."""
 
 
 def labels(text: str, sound: Attributes) -> dict[str, int]:
-    """Label per head of :data:`HEADS` of a caption of ``sound``, or :data:`UNKNOWN`."""
+    """Return the label per head of :data:`HEADS` of a caption of ``sound``."""
     folded, second = text.lower(), sound.second
     found: dict[str, int] = {
         "sound": HEADS["sound"].index(sound.sound),
@@ -80,11 +80,11 @@ def labels(text: str, sound: Attributes) -> dict[str, int]:
             found[kind] = _label(kind, sound, said > 0)
             found[f"second {kind}"] = _label(kind, second, _times_said(folded, kind, second) > 0)
         else:
-            told = said != 1  # never, or of both
-            found[kind] = _label(kind, sound, said > 1) if told else UNKNOWN
+            # Said once it may be of either sound.
+            found[kind] = UNKNOWN if said == 1 else _label(kind, sound, said > 1)
             found[f"second {kind}"] = found[kind]
-    for prefix, one in (("", sound), ("second ", second)):
-        repeated = None if one is None else one.speed is not None
+    for prefix, part in (("", sound), ("second ", second)):
+        repeated = None if part is None else part.speed is not None
         found[f"{prefix}repeated"] = _OF_ONE["repeated"].index(repeated)
     return found
 
@@ -94,7 +94,7 @@ def _label(kind: str, sound: Attributes, said: bool) -> int:
 
 
 def _times_said(folded: str, kind: str, sound: Attributes) -> int:
-    """How often the words, or the number, of this attribute stand in a caption."""
+    """How often a caption contains the words, or the number, of this attribute."""
     value = getattr(sound, kind)
     if value is None:
         return 0

@@ -1,4 +1,4 @@
-"""The vocabulary of the text encoder: pieces of what captions say, and of words beyond them."""
+"""The vocabulary of the text encoder: pieces of captions and of prompts beyond them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FREE_PROMPT_REPEATS = 10  # else the few of them would count for nothing among 
 
 
 def vocabulary_lines(captions: int, seed: int) -> list[str]:
-    """Captions, then prompts as people write them and every character of ASCII, repeated."""
+    """Return captions, then prompts as people write them and all ASCII characters, repeated."""
     prompts = resources.files("arcmobile.export.checkpoint").joinpath("preset_corpus.txt")
     characters = " ".join(string.ascii_lowercase + string.digits + string.punctuation)
     free = [*prompts.read_text(encoding="utf-8").splitlines(), characters]
@@ -24,7 +24,12 @@ def vocabulary_lines(captions: int, seed: int) -> list[str]:
 
 
 def write_vocabulary(folder: Path, seed: int, captions: int = CAPTIONS) -> int:
-    """Writes ``spiece.model``, ``tokenizer.json`` and ``tokenizer_config.json``; the same seed
-    gives the same files. Returns the number of pieces."""
+    """Write ``spiece.model``, ``tokenizer.json`` and ``tokenizer_config.json``.
+
+    The same seed gives the same files.
+
+    Returns:
+        The number of pieces.
+    """
     lines = vocabulary_lines(captions, seed)
     return write_tokenizer(folder, lines, max_pieces=MAX_PIECES, normalization=_FOLDED)

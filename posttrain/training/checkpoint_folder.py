@@ -1,7 +1,7 @@
-"""A checkpoint folder with some of its tensors replaced: base folder + trained tensors -> folder.
+"""Writes a checkpoint folder with some of its tensors replaced.
 
 The result is a complete folder in the base's layout: its config, its text encoder and tokenizer,
-its licence, and every tensor that was not trained (the autoencoder's, above all).
+its licence, and every tensor that was not trained (above all the autoencoder).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from arcmobile.export.model.weights import TensorSource
 from arcmobile.runtime.errors import CheckpointError, InputError
 from arcmobile.runtime.whole_output import whole_folder
 
-OBJECTIVE = "rf_denoiser"  # what ping-pong sampling asks of a model
+OBJECTIVE = "rf_denoiser"  # objective of models for ping-pong sampling
 _LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
 _READABLE = 0o644
 
@@ -42,19 +42,20 @@ def write_checkpoint(
     *,
     objective: str = OBJECTIVE,
 ) -> None:
-    """Writes ``out``, which appears when it is complete and may replace an older checkpoint.
+    """Write ``out``, which appears when it is complete and may replace an older checkpoint.
 
     Args:
         base_folder: the checkpoint that the tensors were trained from.
+        out: checkpoint folder to write.
         tensors: by name in ``model.safetensors``; of the base's shapes.
         text_tensors: by name in the text encoder's file, or empty.
         dtype: of all floating tensors, float16 or float32.
-        objective: the config's ``diffusion_objective``.
+        objective: ``diffusion_objective`` of the config.
 
     Raises:
-        CheckpointError: the base is no checkpoint, or a tensor is unknown to it, of another
+        CheckpointError: the base is not a checkpoint, or a tensor is unknown to it, of another
             shape, not finite or too large for ``dtype``.
-        InputError: ``out`` is the base, or the dtype is another.
+        InputError: ``out`` is the base, or the dtype is not one of the two.
         OutputError: ``out`` cannot be written.
     """
     if dtype not in (torch.float16, torch.float32):
@@ -84,10 +85,10 @@ def write_parts(
     text_encoder: Path,
     text: Mapping[str, Tensor],
 ) -> None:
-    """Fills an empty folder: `model_config.json`, the tensors, and the text encoder's own files.
+    """Fill an empty folder: `model_config.json`, the tensors, and the text encoder's own files.
 
-    ``text_encoder`` is where config and tokenizer are copied from; ``text`` may be empty, where
-    the model's file holds it.
+    Config and tokenizer are copied from ``text_encoder``; ``text`` may be empty, where the model's
+    file holds the text encoder.
     """
     (folder / MODEL_CONFIG).write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
     _save(folder / MODEL_FILES[0], model)
@@ -102,11 +103,15 @@ def write_parts(
 def _merged(
     source: TensorSource, trained: Mapping[str, Tensor], file: Path, dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    """All tensors of a file, the trained ones in place of their own, floats as ``dtype``."""
+    """All tensors of a file, with the trained ones replaced, floats as ``dtype``.
+
+    Raises:
+        CheckpointError: a trained tensor does not fit.
+    """
     for name, tensor in trained.items():
         shape = source.shape(name)
         if shape is None:
-            raise CheckpointError(f"{file}: has no tensor {name}; it is of another model")
+            raise CheckpointError(f"{file}: has no tensor {name}; it is another model")
         if shape != tuple(tensor.shape):
             raise CheckpointError(
                 f"{file}: {name} is {list(shape)} there, {list(tensor.shape)} in training"

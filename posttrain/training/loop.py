@@ -1,4 +1,4 @@
-"""The loop around a trainer's steps: progress, metrics, saved states, and how it is ended."""
+"""The loop around a trainer's steps: progress, metrics, saved states, and how it ends."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from arcmobile.posttrain.latents.folder_writer import only_writer
-from arcmobile.posttrain.training.divergence import Losses, Probe, Watch
-from arcmobile.posttrain.training.state import append_metrics, write_tensors
+from arcmobile.posttrain.training.divergence import DivergenceCheck, Losses, Probe
+from arcmobile.posttrain.training.folder_lock import only_writer
+from arcmobile.posttrain.training.metrics import METRICS, append_metrics
+from arcmobile.posttrain.training.state import STATE, write_tensors
 from arcmobile.posttrain.training.stop_request import stop_request
 from arcmobile.runtime.errors import OutputError
 
-STATE, METRICS, STOP = "state.safetensors", "metrics.jsonl", "STOP"
+STOP = "STOP"
 
 
 class Trainer(Protocol):
@@ -27,20 +28,24 @@ class Trainer(Protocol):
     step: int
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """(tensors, JSON header) from which training goes on exactly."""
+        """Return (tensors, JSON header) from which training goes on exactly."""
 
 
 @dataclass(frozen=True)
-class Rhythm:
-    """How often a training writes, in steps."""
+class Intervals:
+    """Steps between two reports, saved states, and evaluations."""
 
-    report_every: int = 20
-    save_every: int = 200
-    judge_every: int = 500
+    report: int = 20
+    save: int = 200
+    evaluate: int = 500
 
 
 def remove_stop_file(out: Path) -> None:
-    """Takes an old STOP away; raises OutputError where that fails."""
+    """Remove an old STOP file.
+
+    Raises:
+        OutputError: it cannot be removed.
+    """
     try:
         (out / STOP).unlink(missing_ok=True)
     except OSError as error:
@@ -53,37 +58,42 @@ def run_training(
     *,
     name: str,
     train_step: Callable[[], Losses],
-    judge: Callable[[], None],
+    evaluate: Callable[[], None],
     steps: int,
     seconds: float,
     watched: str,
     probe: Probe | None = None,
     advice: str = "use a lower learning rate",
-    rhythm: Rhythm | None = None,
+    intervals: Intervals | None = None,
 ) -> None:
-    """Trains until ``steps``, for ``seconds``, or until a file STOP; saves and judges then.
+    """Train until ``steps``, for ``seconds``, or until a file STOP; then save and evaluate.
 
     Ctrl-C, SIGTERM and SIGHUP end it after the running step, with a state to resume from but
-    without a judgement; a second one ends it at once.
+    without an evaluation; a second one ends it at once.
 
     Args:
+        trainer: its step count says where the training starts.
         out: folder of the state and the metrics.
-        name: in front of the progress bar, with the loss ``watched``.
-        train_step: one step; returns its losses.
-        judge: writes what the training is for: weights, figures, plots.
-        probe: see :class:`Watch`.
+        name: of the training, in messages and before the progress bar.
+        train_step: takes one step; returns its losses.
+        evaluate: writes what the training is for: weights, figures, plots.
+        steps: last step.
+        seconds: longest time.
+        watched: loss that is shown, and whose size is checked.
+        probe: see :class:`DivergenceCheck`.
         advice: what to do about a divergence.
+        intervals: how often to write.
 
     Raises:
         OutputError: the folder cannot be written, or another process writes it.
-        TrainingError: the training diverged; the last sound state is left, and no newer one.
+        TrainingError: the training diverged; the last state before is left.
         KeyboardInterrupt: a signal ended it; the state is saved.
     """
-    rhythm = rhythm or Rhythm()
+    intervals = intervals or Intervals()
     end = time.monotonic() + seconds
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    began = trainer.step or None  # a resumed training's state is that of its step
-    watch = Watch(name, out, main=watched, advice=advice, probe=probe, saved=began)
+    began = trainer.step or None  # a resumed training has a state of its step
+    check = DivergenceCheck(name, out, main=watched, advice=advice, probe=probe, saved=began)
     with (
         only_writer(out),
         Progress(*columns, TimeRemainingColumn()) as progress,
@@ -94,23 +104,23 @@ def run_training(
         losses: dict[str, list[float | Tensor]] = {}
         since, reported = time.monotonic(), trainer.step
 
-        def save_sound() -> None:
-            if watch.saved != trainer.step:
-                watch.check(trainer.step, losses)
-                save(trainer, out, watch)
+        def save_checked() -> None:
+            if check.saved != trainer.step:
+                check.losses(trainer.step, losses)
+                save(trainer, out, check)
 
-        def judge_saved() -> None:
-            save_sound()  # what is written for others is never ahead of a sound state
+        def save_and_evaluate() -> None:
+            save_checked()  # results are never ahead of a saved state
             with stop.at_once():
-                judge()
+                evaluate()
 
-        while trainer.step < steps and time.monotonic() < end and not stop.asked:
+        while trainer.step < steps and time.monotonic() < end and not stop.requested:
             latest = train_step()
-            watch.check_new(trainer.step, latest)
+            check.new_losses(trainer.step, latest)
             for key, value in latest.items():
                 losses.setdefault(key, []).append(value)
-            if trainer.step % rhythm.report_every == 0:
-                watch.check(trainer.step, losses)
+            if trainer.step % intervals.report == 0:
+                check.losses(trainer.step, losses)
                 means = {key: mean_of(values) for key, values in losses.items()}
                 pace = (time.monotonic() - since) / (trainer.step - reported)
                 row = {"step": trainer.step, **means, "seconds_per_step": round(pace, 3)}
@@ -119,30 +129,30 @@ def run_training(
                     text = f"{name} {watched} {means[watched]:.3f}"
                     progress.update(task, description=text)
                 losses, since, reported = {}, time.monotonic(), trainer.step
-            if trainer.step % rhythm.save_every == 0:
-                save_sound()
-            if trainer.step % rhythm.judge_every == 0 and not stop.asked:
-                judge_saved()
+            if trainer.step % intervals.save == 0:
+                save_checked()
+            if trainer.step % intervals.evaluate == 0 and not stop.requested:
+                save_and_evaluate()
             progress.update(task, completed=trainer.step)
             if (out / STOP).exists():
                 break
-        if stop.asked:
-            save_sound()
+        if stop.requested:
+            save_checked()
             progress.console.print(f"stopped at step {trainer.step}; go on with --resume")
             raise KeyboardInterrupt
-        judge_saved()
+        save_and_evaluate()
 
 
 def mean_of(values: Sequence[float | Tensor]) -> float:
-    """The mean of losses of several steps, to five decimals."""
+    """Return the mean of losses of several steps, to five decimals."""
     return round(float(np.mean([float(value) for value in values])), 5)
 
 
-def save(trainer: Trainer, out: Path, watch: Watch | None = None) -> None:
-    """Writes the state, as a whole or not at all; with a ``watch``, only one that is sound."""
+def save(trainer: Trainer, out: Path, check: DivergenceCheck | None = None) -> None:
+    """Write the state, whole or not at all; with a ``check``, only one that passes it."""
     tensors, header = trainer.state()
-    if watch is not None:
-        watch.check_state(trainer.step, tensors)
+    if check is not None:
+        check.state(trainer.step, tensors)
     write_tensors(out / STATE, tensors, header)
-    if watch is not None:
-        watch.saved = trainer.step
+    if check is not None:
+        check.saved = trainer.step

@@ -1,4 +1,4 @@
-"""A training that is told to end finishes its step first, so that its state is whole."""
+"""Signals that end a training after its running step, so that its state is whole."""
 
 from __future__ import annotations
 
@@ -13,30 +13,34 @@ _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")  # the last does not exist on Wi
 
 
 class StopRequest:
-    """Whether a signal asked for an end; see :func:`stop_request`."""
+    """Whether a signal asked for an end; see :func:`stop_request`.
+
+    Attributes:
+        requested: a signal has arrived.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._patient = True
+        self.requested = False
+        self._finishes_step = True
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """In this block the first signal interrupts, as there is nothing to finish."""
-        self._patient = False
+        """Let the first signal interrupt this block, as there is nothing to finish."""
+        self._finishes_step = False
         try:
             yield
         finally:
-            self._patient = True
+            self._finishes_step = True
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
-        if self.asked or not self._patient:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.requested or not self._finishes_step:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Notes the first Ctrl-C, SIGTERM or SIGHUP in the block; the second interrupts it.
+    """Note the first Ctrl-C, SIGTERM or SIGHUP in the block; let the second interrupt it.
 
     A signal that is ignored stays so (``nohup``). Outside the main thread nothing changes.
     """
@@ -45,7 +49,7 @@ def stop_request() -> Iterator[StopRequest]:
     if threading.current_thread() is threading.main_thread():
         for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
             if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, request._heard)
+                before[number] = signal.signal(number, request._on_signal)
     try:
         yield request
     finally:

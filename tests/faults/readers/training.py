@@ -80,7 +80,7 @@ def training_state(folder: Path) -> Attempt:
         try:
             FlowSettings(**header["settings"])
         except (KeyError, TypeError):
-            return  # what resuming catches, see train_flow.resumed()
+            return  # what resuming catches, see posttrain/training/resume.py
 
     return attempt
 
@@ -93,7 +93,7 @@ def latent_shard(folder: Path) -> Attempt:
     from arcmobile.posttrain.latents.cache import CacheSettings, LatentCache, cache_latents
     from arcmobile.posttrain.sounds import Attributes, CaptionedSound
 
-    def draw(seed: int) -> CaptionedSound:
+    def make_sound(seed: int) -> CaptionedSound:
         second = Attributes("rain", 1.0) if seed % 2 else None
         joined = "then" if seed % 2 else None
         attributes = Attributes("wind", 1.0, side="left", second=second, joined=joined)
@@ -103,7 +103,8 @@ def latent_shard(folder: Path) -> Attempt:
         mean = audio.unflatten(2, (-1, 8)).mean(3)
         return mean, torch.full_like(mean, 0.5)
 
-    cache_latents(encode, folder / "cache", 4, 10, settings=CacheSettings("a", 64), draw_sound=draw)
+    settings = CacheSettings("a", 64)
+    cache_latents(encode, folder / "cache", 4, 10, settings=settings, make_sound=make_sound)
     (path,) = (folder / "cache").glob("shard-*")
     good, sign = path.read_bytes(), _resigned(path)
 
@@ -121,8 +122,7 @@ def latent_shard(folder: Path) -> Attempt:
 
 @reader("metrics")
 def metrics(folder: Path) -> Attempt:
-    from arcmobile.posttrain.training.plots import plot_metrics
-    from arcmobile.posttrain.training.state import keep_metrics_until, read_metrics
+    from arcmobile.posttrain.training.metrics import keep_metrics_until, plot_metrics, read_metrics
     from arcmobile.runtime.errors import CheckpointError
 
     path = folder / "metrics.jsonl"

@@ -1,7 +1,7 @@
-"""One step down a loss, for any training: clipped gradients, and Muon by shape.
+"""One optimizer step with clipped gradients, and Muon over all matrices of one shape at once.
 
 A GPU is kept busy by a host that runs ahead of it. So nothing here reads a value back from the
-device, and many small kernels are put together into few large ones.
+device, and many small kernels are merged into few large ones.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Schedule = Callable[[int], float]
 def step_down(
     optimizers: Sequence[Optimizer], parameters: Sequence[nn.Parameter], clip: float
 ) -> Tensor:
-    """Clips the gradients and moves the parameters; returns the norm before, a 0-d tensor.
+    """Clip the gradients and move the parameters; return the norm before, a 0-d tensor.
 
-    On a CPU, a norm that is not finite moves nothing. A GPU would have to be waited for to know: a
-    bad gradient is set to zero there, so that moments decay and weights shrink by their decay.
+    On a CPU, a norm that is not finite moves nothing. On a GPU, where one would have to wait for
+    the norm, such gradients are set to zero: moments decay and weights shrink by their decay.
     """
     norm = nn.utils.clip_grad_norm_(parameters, clip)
     if norm.device.type == "cpu":
@@ -39,9 +39,9 @@ def step_down(
 
 
 class GroupedMuon(Muon):
-    """Muon (Jordan et al. 2024) that turns matrices of one shape together.
+    """Muon (Jordan et al. 2024) that orthogonalizes matrices of one shape together.
 
-    PyTorch's goes through them one by one, some thirty kernels each; for a small transformer that
+    PyTorch goes through them one by one, some thirty kernels each; for a small transformer that
     takes a GPU as long as its gradients. The update is the same up to rounding. Rates are those of
     Adam (``match_rms_adamw``).
     """
@@ -51,7 +51,7 @@ class GroupedMuon(Muon):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step; see :class:`torch.optim.Muon`."""
+        """Take one step; see :class:`torch.optim.Muon`."""
         for group in self.param_groups:
             by_shape: dict[tuple[int, ...], list[Tensor]] = {}
             for parameter in group["params"]:
@@ -60,11 +60,11 @@ class GroupedMuon(Muon):
             for shape, parameters in by_shape.items():
                 rate = group["lr"] * 0.2 * max(shape) ** 0.5
                 updates = self._updates(parameters, group["momentum"], group["nesterov"])
-                turned = _orthogonal(
+                orthogonal = _orthogonalized(
                     updates, group["ns_coefficients"], group["ns_steps"], group["eps"]
                 )
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(parameters, list(turned.unbind()), alpha=-rate)
+                torch._foreach_add_(parameters, list(orthogonal.unbind()), alpha=-rate)
 
     def _updates(self, parameters: Sequence[Tensor], momentum: float, nesterov: bool) -> Tensor:
         """(matrices, rows, columns): gradients with momentum."""
@@ -81,17 +81,17 @@ class GroupedMuon(Muon):
         return torch.stack(buffers)
 
 
-def _orthogonal(
+def _orthogonalized(
     matrices: Tensor, coefficients: tuple[float, float, float], steps: int, least: float
 ) -> Tensor:
-    """Each of (matrices, rows, columns) with its singular values near 1, by Newton and Schulz."""
+    """Each of (matrices, rows, columns) with singular values near 1 (Newton-Schulz iteration)."""
     a, b, c = coefficients
     tall = matrices.shape[1] > matrices.shape[2]
-    turned = matrices.bfloat16()
-    turned = turned.mT if tall else turned
-    turned = turned / turned.norm(dim=(1, 2), keepdim=True).clamp_min(least)
+    x = matrices.bfloat16()
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(least)
     for _ in range(steps):
-        gram = turned @ turned.mT
+        gram = x @ x.mT
         update = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        turned = torch.baddbmm(turned, update, turned, beta=a)
-    return (turned.mT if tall else turned).to(matrices.dtype)
+        x = torch.baddbmm(x, update, x, beta=a)
+    return (x.mT if tall else x).to(matrices.dtype)

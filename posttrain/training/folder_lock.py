@@ -1,4 +1,4 @@
-"""One process writes a folder of training data at a time."""
+"""Lets one process at a time write a folder of training data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _CLAIM: Final = f".writer{PARTIAL}"
 
 @contextmanager
 def only_writer(folder: Path, option: str = "--out") -> Iterator[None]:
-    """Makes the folder and holds it while the block runs.
+    """Make a folder and lock it while the block runs.
 
-    Raises OutputError where it cannot be written, or another process writes it.
+    Raises:
+        OutputError: the folder cannot be written, or another process writes it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,9 +41,9 @@ def only_writer(folder: Path, option: str = "--out") -> Iterator[None]:
 
 
 def is_being_written(folder: Path) -> bool:
-    """Whether another process is in :func:`only_writer` of the folder."""
+    """Return whether another process is in :func:`only_writer` of the folder."""
     path = folder / _CLAIM
     try:
         return os.path.lexists(path) and not remove_dead(path)
-    except OSError:  # a folder that we may not write: nor may whoever died there
+    except OSError:  # no write access: nor had a process that died there
         return False

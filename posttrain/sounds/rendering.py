@@ -1,4 +1,4 @@
-"""Draws captioned sounds: attributes, their signal in stereo, and a caption, all from one seed."""
+"""Synthesizes captioned stereo sounds: attributes, signal and caption, all from one seed."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def _panned(mono: Mono, side: Side, rng: np.random.Generator) -> Stereo:
 
 
 def _widened(mono: Mono, rng: np.random.Generator) -> Stereo:
-    """A narrow image: a smeared copy, added on the left and taken away on the right.
+    """A narrow image: a filtered copy, added on the left and subtracted on the right.
 
-    The antisymmetric filter turns every frequency by a quarter, so that |1 + jh| = |1 - jh|: the
-    two channels stay equally loud however narrow the sound is.
+    The antisymmetric filter shifts every frequency by a quarter cycle, so that |1 + jh| = |1 - jh|:
+    both channels stay equally loud however narrow the sound is.
     """
     random = white(_WIDTH_TAPS, rng) * np.hanning(_WIDTH_TAPS).astype(np.float32)
     smear = random - random[::-1]
@@ -61,7 +61,7 @@ def _one_sound(sound: Attributes, seconds: float, rng: np.random.Generator) -> S
 
 
 def render(sound: Attributes, rng: np.random.Generator) -> Stereo:
-    """(2, samples) float32 of completed attributes; its peak lies in :data:`PEAK`."""
+    """Render completed attributes as float32 (2, samples) with a peak in :data:`PEAK`."""
     count = sample_count(sound.seconds)
     audio = np.zeros((2, count), dtype=np.float32)
     first = _one_sound(sound, sound.own_seconds, rng)[:, :count]
@@ -76,26 +76,28 @@ def render(sound: Attributes, rng: np.random.Generator) -> Stereo:
     return result
 
 
-def draw_with(attributes: Attributes, rng: np.random.Generator) -> CaptionedSound:
-    """A sound with the given words; the numbers behind them are drawn where they are None.
+def synthesize_with(attributes: Attributes, rng: np.random.Generator) -> CaptionedSound:
+    """Synthesize a sound of the given words; numbers that are None are chosen at random.
 
-    Raises :class:`InputError` where a word does not apply to the class.
+    Raises:
+        InputError: a word does not apply to the class.
     """
     complete = completed(attributes, rng)
     text = caption(complete, rng)
     return CaptionedSound(render(complete, rng), text, complete, complete.seconds)
 
 
-def draw(seed: int, seconds: float | None = None) -> CaptionedSound:
-    """The sound of a seed, the same on every run; ``seconds`` is drawn too unless it is given.
+def synthesize(seed: int, seconds: float | None = None) -> CaptionedSound:
+    """Synthesize the sound of a seed, the same on every run; ``seconds`` is random by default.
 
-    Raises :class:`InputError` where ``seconds`` is out of range.
+    Raises:
+        InputError: ``seconds`` is out of range.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
-    return draw_with(choose(rng, seconds), rng)
+    return synthesize_with(choose(rng, seconds), rng)
 
 
 def corpus(count: int, seed: int) -> list[str]:
-    """Captions without their sounds, for a vocabulary."""
+    """Return captions without their sounds, for a vocabulary."""
     rng = np.random.Generator(np.random.PCG64(seed))
     return [caption(choose(rng), rng) for _ in range(count)]

@@ -1,8 +1,8 @@
-"""A discriminator of noisy latents: the flow model's first blocks and a small head.
+"""The discriminator of ARC: the flow model's first blocks and a small convolutional head.
 
-ARC (Novack et al. 2025, arXiv 2505.08175): the backbone starts as the pre-trained model and is
-trained, the head reads its tokens of audio after three quarters of the blocks. The prompt reaches
-the score through the backbone's own conditioning.
+ARC paper (arXiv 2505.08175): the backbone starts as the pre-trained model and is trained, the head
+reads its audio tokens after three quarters of the blocks. The prompt reaches the score through the
+backbone's own conditioning.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from arcmobile.posttrain.training.networks import Conditioning, TrainableGenerator
+from arcmobile.posttrain.flow.generator import Conditioning, TrainableGenerator
 from arcmobile.runtime.errors import InputError
 
 _GROUPS = 32
 
 
 class ScoreHead(nn.Module):
-    """Features over time to scores: strided convolutions with group norm and SiLU."""
+    """Strided convolutions with group norm and SiLU, from features over time to scores."""
 
     def __init__(self, width: int, layers: int):
         super().__init__()
@@ -34,19 +34,22 @@ class ScoreHead(nn.Module):
         self.layers = nn.Sequential(*blocks, nn.Conv1d(width, 1, 3, padding=1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, tokens, width) -> (B, about tokens / 2^layers)."""
+        """Map (B, tokens, width) to (B, about tokens / 2^layers)."""
         scores: Tensor = self.layers(features.transpose(1, 2))
         return scores[:, 0]
 
 
 class LatentDiscriminator(nn.Module):
-    """Scores of noisy latents, each for its prompt.
+    """Scores noisy latents, each for its prompt.
 
     Args:
         generator: the flow model; its weights are copied.
-        depth: fraction of the blocks whose output the head sees, in (0, 1].
-        head_layers: halvings of the head.
+        depth: fraction of the blocks whose output the head reads, in (0, 1].
+        head_layers: strided convolutions of the head.
         seed: of the head's weights.
+
+    Raises:
+        InputError: ``depth`` is out of range.
     """
 
     def __init__(self, generator: TrainableGenerator, *, depth: float, head_layers: int, seed: int):
@@ -61,18 +64,18 @@ class LatentDiscriminator(nn.Module):
             self.head = ScoreHead(config.embed_dim, head_layers)
 
     def condition(self, ids: Tensor, mask: Tensor, seconds: Tensor) -> Conditioning:
-        """As :meth:`TrainableGenerator.condition`, for the blocks that are left."""
+        """Do what :meth:`TrainableGenerator.condition` does, for the blocks that are left."""
         return self.backbone.condition(ids, mask, seconds)
 
-    def forward(self, latent: Tensor, time: Tensor, told: Conditioning) -> Tensor:
-        """Scores (B, places) in float32 of noisy latents (B, C, T) at times (B,)."""
-        features = self.backbone.hidden_states(latent, time, told)[-1]
+    def forward(self, latent: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+        """Return float32 scores (B, places) of noisy latents (B, C, T) at times (B,)."""
+        features = self.backbone.hidden_states(latent, time, conditioning)[-1]
         scores: Tensor = self.head(features[:, self._prepended :])
         return scores.float()
 
 
 def _first_blocks(generator: TrainableGenerator, count: int) -> TrainableGenerator:
-    """A copy that ends after ``count`` blocks; what it has no use for is frozen."""
+    """A copy that ends after ``count`` blocks; what it does not use is frozen."""
     backbone = copy.deepcopy(generator)
     crossing = sum(generator.config.dit.cross_attends(index) for index in range(count))
     backbone.dit.layers = backbone.dit.layers[:count]

@@ -1,14 +1,13 @@
 """Text encoder, conditioner and DiT with gradients: a checkpoint's tensors in, the same out.
 
 The networks that are trained are those of :mod:`arcmobile.export.model`, so what was trained is
-what will run. They hold a checkpoint's tensors cut and turned (fused projections split, 1x1
+what will run. They hold a checkpoint's tensors split and reshaped (fused projections apart, 1x1
 convolutions as products). Where each parameter came from is found by building the networks again
-out of *places* instead of values: once of tensors that hold their own number, and twice of tensors
-that count their values through. A parameter of one whole number and of values in sequence is that
+from *places* instead of values: once from tensors that hold their own number, and twice from
+tensors that count their values. A parameter of one whole number and of consecutive values is that
 run of that tensor, and writing back is a copy. Parameters that are computed rather than moved
-(Fourier features times 2 pi) come out as fractions; they stay as they are, as upstream keeps them
-fixed too. So do tables that a network derives while it is built (rotary
-angles, the relative position bias).
+(Fourier features times 2 pi) come out as fractions; they stay fixed, as upstream keeps them. So do
+tables that a network derives while it is built (rotary angles, the relative position bias).
 """
 
 from __future__ import annotations
@@ -20,15 +19,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.checkpoint.random_weights import text_encoder_tensors
 from arcmobile.export.model.conditioning import Conditioner
 from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.export.model.dit import DiffusionTransformer, rotary_frequencies
-from arcmobile.export.model.forms import NetworkForm
-from arcmobile.export.model.weights import ShapeOnlySource, Weights
-from arcmobile.posttrain.training.mapping_source import MappingSource
-
-TRAINING = NetworkForm("training", fused_norm=True, fused_attention=True, flat_conv=False)
+from arcmobile.export.model.weights import ShapeOnlySource, TensorSource, Weights
+from arcmobile.posttrain.training.trainable import TRAINING, InMemorySource, require_fitting
 
 _BLOCK = 4096  # places are counted in blocks and within them: float32 holds both exactly
 
@@ -37,7 +34,7 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the DiT is told, in the layouts of :meth:`DiffusionTransformer.forward`.
+    """What the DiT is conditioned on, in the layouts of :meth:`DiffusionTransformer.forward`.
 
     Attributes:
         global_cond: (B, embed_dim).
@@ -56,7 +53,7 @@ class Conditioning:
         return flat.view(-1, batch, heads, *flat.shape[1:])
 
     def rows(self, index: Tensor) -> Conditioning:
-        """The conditioning of other prompts of the batch, ``index`` (N,) int64."""
+        """Return the conditioning of the prompts ``index`` (N,) int64 of the batch."""
         return Conditioning(
             self.global_cond[index],
             self._by_prompt(self.cross_keys)[:, index].flatten(0, 2),
@@ -64,11 +61,11 @@ class Conditioning:
         )
 
     def dropped(self, keep: Tensor) -> Conditioning:
-        """Without the cross tokens where ``keep`` (B,) is 0; where it is 1, as it is.
+        """Return the same without its cross tokens where ``keep`` (B,) is 0.
 
         Upstream's guidance guides away from cross tokens of zeros, with the global vector in place
-        (stable-audio-tools, models/dit.py). No projection on their way has a bias, so that values
-        of zeros are the same thing, whatever the keys.
+        (stable-audio-tools, models/dit.py). No projection on their way has a bias, so zero values
+        have the same effect, whatever the keys.
         """
         values = self._by_prompt(self.cross_values) * keep.view(1, -1, 1, 1, 1)
         return Conditioning(self.global_cond, self.cross_keys, values.flatten(0, 2))
@@ -83,7 +80,9 @@ class TrainableGenerator(nn.Module):
         tensors: those of ``model.safetensors``; others than the generator's may be among them.
         text_tensors: those of ``text_encoder/model.safetensors``.
 
-    Raises KeyError or ValueError where the tensors do not fit the configs.
+    Raises:
+        KeyError: a tensor is missing.
+        ValueError: a tensor has another shape.
     """
 
     def __init__(
@@ -101,11 +100,11 @@ class TrainableGenerator(nn.Module):
             parameter.requires_grad_(name in self._places)
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
-        """Parameters with gradients by name, in a fixed order."""
+        """Return the parameters with gradients by name, in a fixed order."""
         return {name: value for name, value in self.named_parameters() if name in self._places}
 
     def condition(self, ids: Tensor, mask: Tensor, seconds: Tensor) -> Conditioning:
-        """What a prompt says to the DiT.
+        """Compute what prompts and durations say to the DiT.
 
         Args:
             ids: (B, L) int64, L the config's prompt length.
@@ -115,25 +114,23 @@ class TrainableGenerator(nn.Module):
         numbers = [seconds] * len(self.conditioner.number_ids)
         return Conditioning(*self.conditioner(ids, mask, *numbers))
 
-    def velocity(self, latent: Tensor, timestep: Tensor, told: Conditioning) -> Tensor:
-        """(B, channels, frames) at times (B,) -> d latent / d t, in the latent's shape."""
-        made: Tensor = self.dit(
-            latent, timestep, told.global_cond, told.cross_keys, told.cross_values
-        )
-        return made
+    def velocity(self, latent: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+        """Map (B, channels, frames) at times (B,) to d latent / d t, of the same shape."""
+        velocity: Tensor = self.dit(latent, timestep, *_parts(conditioning))
+        return velocity
 
-    def hidden_states(self, latent: Tensor, timestep: Tensor, told: Conditioning) -> list[Tensor]:
-        """Output of each block, (B, prepended + frames, embed_dim)."""
-        return self.dit.hidden_states(
-            latent, timestep, told.global_cond, told.cross_keys, told.cross_values
-        )
+    def hidden_states(
+        self, latent: Tensor, timestep: Tensor, conditioning: Conditioning
+    ) -> list[Tensor]:
+        """Return the output of each block, (B, prepended + frames, embed_dim)."""
+        return self.dit.hidden_states(latent, timestep, *_parts(conditioning))
 
     def checkpoint_tensors(
         self, values: Tensors | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Float32 tensors of ``model.safetensors`` and of the text encoder, upstream's names.
+        """Return float32 tensors of ``model.safetensors`` and of the text encoder.
 
-        ``values`` stand in for the parameters of those names, a moving average for instance.
+        ``values`` replace the parameters of those names, a moving average for instance.
         """
         results = tuple({k: v.clone() for k, v in given.items()} for given in self._given)
         for name, parameter in self.trained_parameters().items():
@@ -142,6 +139,10 @@ class TrainableGenerator(nn.Module):
             flat = results[place.file][place.tensor].view(-1)
             flat[place.start : place.start + value.numel()] = value.detach().flatten().cpu()
         return results[0], results[1]
+
+
+def _parts(conditioning: Conditioning) -> tuple[Tensor, Tensor, Tensor]:
+    return conditioning.global_cond, conditioning.cross_keys, conditioning.cross_values
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class _Place:
 def initial_tensors(
     config: ModelConfig, text_config: T5Config, seed: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Tensors to start a training from; the velocity is zero at first.
+    """Make tensors to start a training from; the velocity is zero at first.
 
     The last projection of every branch and of the output starts at zero, so that each block is the
     identity and gradients reach all of them alike (as in Peebles and Xie 2023, "Scalable Diffusion
@@ -207,34 +208,30 @@ def _networks(
     config: ModelConfig, text_config: T5Config, tensors: Tensors, text_tensors: Tensors
 ) -> tuple[Conditioner, DiffusionTransformer, tuple[list[str], list[str]]]:
     """The networks, and the names of the tensors that they asked for (model, text encoder)."""
-    weights = Weights(MappingSource(tensors))
-    text_weights = Weights(MappingSource(text_tensors))
+    weights = Weights(InMemorySource(tensors))
+    text_weights = Weights(InMemorySource(text_tensors))
     conditioner = Conditioner(config, text_config, weights, text_weights, TRAINING)
     dit = DiffusionTransformer(
         config.dit, config.max_frames, weights.scope("model.model"), TRAINING
     )
-    for ledger in (weights.ledger, text_weights.ledger):
-        if ledger.missing:
-            raise KeyError(ledger.missing[0])
-        if ledger.wrong_shape:
-            raise ValueError(ledger.wrong_shape[0])
+    require_fitting(weights, text_weights)
     return conditioner, dit, (list(weights.ledger.requested), list(text_weights.ledger.requested))
 
 
 def _places(
     config: ModelConfig, text_config: T5Config, given: tuple[Tensors, Tensors]
 ) -> dict[str, _Place]:
-    """Of every parameter that is a run of one tensor's values, by parameter name."""
+    """The place of every parameter that is a run of one tensor's values, by parameter name."""
     names = [(file, name) for file, tensors in enumerate(given) for name in tensors]
 
     def built(value: Callable[[int, Tensor], Tensor]) -> dict[str, Tensor]:
         """Parameters of networks whose tensors hold ``value(number, flat places)``."""
-        made: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+        replaced: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
         for number, (file, name) in enumerate(names, start=1):
             tensor = given[file][name]
             flat = value(number, torch.arange(tensor.numel())).float()
-            made[file][name] = flat.view(tensor.shape)
-        conditioner, dit, _ = _networks(config, text_config, *made)
+            replaced[file][name] = flat.view(tensor.shape)
+        conditioner, dit, _ = _networks(config, text_config, *replaced)
         both = nn.ModuleDict({"conditioner": conditioner, "dit": dit})
         return {name: parameter.detach().flatten() for name, parameter in both.named_parameters()}
 
@@ -250,3 +247,19 @@ def _places(
         if moved and bool((places == torch.arange(start, start + len(places))).all()):
             found[name] = _Place(*names[int(number) - 1], start)
     return found
+
+
+def base_generator(base: CheckpointFolder) -> TrainableGenerator:
+    """Build the generator of a checkpoint.
+
+    Raises:
+        CheckpointError: the checkpoint is faulty.
+    """
+    require_sound(base)
+    return TrainableGenerator(
+        base.config, base.text_config, _read(base.source), _read(base.text_source)
+    )
+
+
+def _read(source: TensorSource) -> dict[str, Tensor]:
+    return {name: source.read(name) for name in source.names() if "pretransform." not in name}

@@ -1,11 +1,4 @@
-"""Encoders of sounds for the training of a DiT: those of a training, and those of checkpoints.
-
-``arcmobile posttrain latents --autoencoder FOLDER --out FOLDER --count N``, or with
-``--checkpoint FOLDER`` for the autoencoder of any checkpoint and ``--sounds FOLDER`` for sounds of
-one's own (:mod:`.sound_folder`); :mod:`.latent_cache` describes what is written. Run again it goes
-on where it was; a larger ``--count`` adds to it. A file ``STOP`` put into the folder, or Ctrl-C,
-ends it; up to a shard of sounds is then lost.
-"""
+"""Encoders from sounds to latents: those of a training, and those of checkpoints."""
 
 from __future__ import annotations
 
@@ -30,17 +23,20 @@ _FRACTION = 16  # hexadecimal digits of the digest that names an autoencoder
 def load_encoder(
     folder: Path, *, device: str = "cpu", compiled: bool = False
 ) -> tuple[Encode, str]:
-    """The encoder that a training of the autoencoder left, and a name for its values.
+    """Load the encoder of a training of the autoencoder, and a name for its values.
 
-    What it gives is divided by the latent scale of ``autoencoder.json``. Where the training has a
-    spectral code, latents are the code's, which the encoder only imitates. Raises CheckpointError.
+    Latents are divided by the latent scale of ``autoencoder.json``. Where the training has a
+    spectral code, latents are computed by the code, which the encoder only imitates.
+
+    Raises:
+        CheckpointError: the training left no usable autoencoder.
     """
     if code := SpectralCode.load(folder):
-        return _exactly(code), _named(folder / CODE, 1.0)
+        return _code_encoder(code), _digest(folder / CODE, 1.0)
     trained = read_autoencoder(folder)
     if CACHED_SAMPLES % trained.config.downsampling_ratio:
         raise CheckpointError(
-            f"{folder / SUMMARY}: {CACHED_SAMPLES} samples are no whole number of frames "
+            f"{folder / SUMMARY}: {CACHED_SAMPLES} samples are not a whole number of frames "
             f"of {trained.config.downsampling_ratio}; choose another autoencoder"
         )
     try:
@@ -51,15 +47,16 @@ def load_encoder(
         ) from error
     network.to(device).requires_grad_(False)
     scale = trained.scale
-    return _scaled(network, scale, device, compiled), _named(folder / TENSORS, scale)
+    return _network_encoder(network, scale, device, compiled), _digest(folder / TENSORS, scale)
 
 
 def checkpoint_encoder(
     folder: Path, *, device: str = "cpu", compiled: bool = False
 ) -> tuple[Encode, CacheSettings]:
-    """The same of a checkpoint's autoencoder, with the length and rate of its longest sound.
+    """Load the encoder of a checkpoint, and settings with the length of its longest sound.
 
-    Raises CheckpointError.
+    Raises:
+        CheckpointError: the checkpoint is faulty, or its autoencoder is not of stereo sounds.
     """
     checkpoint = CheckpointFolder.open(folder)
     require_sound(checkpoint)
@@ -72,16 +69,16 @@ def checkpoint_encoder(
     tensors = {name: source.read(name) for name in source.names() if name.startswith(PREFIX)}
     network = TrainableAutoencoder(config.autoencoder, tensors).to(device).requires_grad_(False)
     scale = config.model.pretransform.scale
-    encode = _scaled(network, scale, device, compiled)
+    encode = _network_encoder(network, scale, device, compiled)
     settings = CacheSettings(
-        source=_named(checkpoint.model_file, scale),
+        source=_digest(checkpoint.model_file, scale),
         samples=config.max_frames * config.samples_per_frame,
         sample_rate=config.sample_rate,
     )
     return encode, settings
 
 
-def _exactly(code: SpectralCode) -> Encode:
+def _code_encoder(code: SpectralCode) -> Encode:
     def encode(audio: Tensor) -> tuple[Tensor, Tensor]:
         latent = code.encode(audio)
         return latent, torch.zeros_like(latent)
@@ -89,7 +86,9 @@ def _exactly(code: SpectralCode) -> Encode:
     return encode
 
 
-def _scaled(network: TrainableAutoencoder, scale: float, device: str, compiled: bool) -> Encode:
+def _network_encoder(
+    network: TrainableAutoencoder, scale: float, device: str, compiled: bool
+) -> Encode:
     network_encode = torch.compile(network.encode) if compiled else network.encode
 
     def encode(audio: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,7 +98,7 @@ def _scaled(network: TrainableAutoencoder, scale: float, device: str, compiled: 
     return encode
 
 
-def _named(path: Path, scale: float) -> str:
+def _digest(path: Path, scale: float) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     digest.update(f"{scale}".encode())
