@@ -366,7 +366,7 @@ def _require_success(response: httpx2.Response, repo: str, where: str) -> None:
 
 
 def _refusal(response: httpx2.Response, repo: str, where: str) -> InputError | CheckpointError:
-    """One line for an answer with an error status; the hub says more in a header."""
+    """Return one line for an answer with an error status; the hub says more in a header."""
     status, code = response.status_code, response.headers.get("X-Error-Code")
     try:
         said = f"{status} {HTTPStatus(status).phrase}"

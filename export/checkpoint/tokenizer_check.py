@@ -41,7 +41,7 @@ _SCORE_TOLERANCE: Final = 1e-3
 
 
 def tokenizer_faults(files: list[Path], config: T5Config) -> Iterator[str]:
-    """One line for each fault of the tokenizer files of a text encoder.
+    """Return a line for each fault of the tokenizer files of a text encoder.
 
     Args:
         files: those of ``tokenizer.json`` and ``spiece.model`` that there are.
@@ -82,7 +82,7 @@ class _Sound:
 
 
 def read_tokenizer_json(path: Path) -> str:
-    """Text of a ``tokenizer.json``.
+    """Return the text of a ``tokenizer.json``.
 
     Raises:
         CheckpointError: it is too large, or not UTF-8.

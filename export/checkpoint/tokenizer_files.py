@@ -95,10 +95,11 @@ def write_tokenizer(
 def tokenizer_json_from_sentencepiece(
     spiece: bytes | str | os.PathLike[str], extra_ids: int = EXTRA_IDS
 ) -> str:
-    """Text of the ``tokenizer.json`` equal to a T5 SentencePiece model (its bytes or its path).
+    """Return the ``tokenizer.json`` equal to a T5 SentencePiece model (its bytes or its path).
 
-    Raises :class:`CheckpointError` if the file is missing, damaged, or not a unigram model with
-    ``<unk>`` and ``</s>``.
+    Raises:
+        CheckpointError: the file is missing, damaged, or not a unigram model with ``<unk>`` and
+            ``</s>``.
     """
     name = "spiece.model" if isinstance(spiece, bytes) else os.fspath(spiece)
     model = read_sentencepiece(spiece, name)
