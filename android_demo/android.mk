@@ -5,11 +5,11 @@ ANDROID := android_demo
 ANDROID_BUILD := $(ANDROID)/build
 AARS := $(ANDROID_BUILD)/aars
 GATE := $(ANDROID_BUILD)/gate
-# What the APK carries: a bundle of the embedded checkpoint for each of its engines.
+# In the APK: a bundle of the embedded checkpoint for each of its engines.
 ANDROID_BUNDLES := $(ANDROID_BUILD)/assets/bundles
 ONNX_BUNDLE := $(ANDROID_BUNDLES)/embedded-onnx-mobile
 EXECUTORCH_BUNDLE := $(ANDROID_BUNDLES)/embedded-executorch-mobile
-# What its tests run: random weights, small and the same on every machine.
+# For its tests: random weights, small and the same on every machine.
 TINY_CHECKPOINT := out/checkpoints/tiny
 TINY_BUNDLE := $(ANDROID_BUILD)/bundles/tiny-onnx-mobile
 ANDROID_REFERENCE := $(ANDROID_BUILD)/reference
@@ -35,7 +35,7 @@ android-check: $(AARS)/.complete $(TINY_CHECKPOINT)/model_config.json ## Build a
 	@echo "compiling and testing core, engines and app (first time: some minutes of downloads)"
 	@$(MAVEN) $(executorch_release) verify | $(what_was_tested)
 
-# Runs the x86-64 twin of the library that the APK carries, on the bundle that the APK carries.
+# Runs the x86-64 build of the library in the APK, on the bundle in the APK.
 android-gate: $(AARS)/.complete $(EXECUTORCH_BUNDLE)/manifest.json ## ExecuTorch for Android against Python: same sound?
 	@$(call fetch_tool,com.facebook.fbjni:fbjni:$(FBJNI):aar,fbjni.aar)
 	@mkdir -p $(GATE)
@@ -47,10 +47,10 @@ android-gate: $(AARS)/.complete $(EXECUTORCH_BUNDLE)/manifest.json ## ExecuTorch
 	@$(BIN)/python $(ANDROID)/check/gate.py $(EXECUTORCH_BUNDLE) $(GATE)/libraries \
 	    "$$(cat $(GATE)/class-path):$(GATE)/fbjni/classes.jar:$(ANDROID_BUILD)/executorch/classes:$(ANDROID_BUILD)/executorch/test-classes"
 
-# Far more spoilt inputs for each reader than android-check gives it.
+# Far more corrupted inputs for each reader than android-check.
 MUTATIONS := 20000
 
-android-mutations: $(AARS)/.complete ## 20 000 spoilt inputs for each reader of the Kotlin part
+android-mutations: $(AARS)/.complete ## 20 000 corrupted inputs for each reader of the Kotlin part
 	@$(MAVEN) $(executorch_release) -Darcmobile.mutations=$(MUTATIONS) \
 	    -Dtest='MutationTest,BundleZipTest,SoundStoreTest' -Dsurefire.failIfNoSpecifiedTests=false \
 	    test | $(what_was_tested)
@@ -103,12 +103,12 @@ $(EXECUTORCH_BUNDLE)/manifest.json: $(INSTALLED_EXPORT)
 $(TINY_CHECKPOINT)/model_config.json: export/checkpoint/presets.py export/checkpoint/random_weights.py export/checkpoint/preset_corpus.txt | $(INSTALLED_EXPORT)
 	@$(ARCMOBILE) checkpoint init --preset tiny --seed 0 --out $(TINY_CHECKPOINT) --overwrite
 
-# Of the AAR that is there, whoever gave it.
+# The release of the AAR that is there, fetched or given.
 executorch_release = -Dexecutorch.version=$$(cat $(AARS)/executorch/release)
 
 export_bundle = $(ARCMOBILE) export $(1) --backend $(2) --recipe mobile --out $(3) --overwrite
 
-# What Python makes of the bundle, on the release of ONNX Runtime that Maven has for the JVM: with
+# What Python generates from the bundle, on the release of ONNX Runtime that Maven has for the JVM: with
 # int8 the last bits of one release are not those of another.
 define reference_sounds
 packages=$(ANDROID_BUILD)/python-onnxruntime-$(ONNXRUNTIME); \
@@ -139,7 +139,7 @@ missing="$$($(call missing,$(1)))"; \
 [ -z "$$missing" ] || { echo "error: no$$missing here; run: make android-packages"; exit 2; }
 endef
 
-# Maven tells a lot; what matters is what failed, and how many tests ran.
+# Of Maven's output: what failed, and how many tests ran.
 define what_was_tested
 sed -uE '/^\[INFO\]/{/Building .*\[[0-9]|Tests run:.* in |BUILD/!d;}; s/^\[INFO\] //'
 endef

@@ -104,10 +104,18 @@ def numbers_of(node: object) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("page", ["docs/bundle.md", "runtime/contract/README.md"])
-def test_pages_name_files_that_are_there(page: str) -> None:
+def test_links_of_the_pages_lead_somewhere(page: str) -> None:
     path = ROOT / page
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", path.read_text("utf-8")):
-        assert "://" in target or (path.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", path.read_text("utf-8")):
+        place = path.parent / target if target else path
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), f"{target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a forge makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_a_wheel_has_what_the_runtime_reads_and_no_vectors(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-// What the sanitizers do unless told otherwise by the environment.
+// Default options of the sanitizers; the environment may override them.
 #include <sanitizer/asan_interface.h>
 
 // ExecuTorch registers its backends and kernels for good. The exit code is none of the runner's.

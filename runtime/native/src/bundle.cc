@@ -41,7 +41,7 @@ std::string folder_of(std::string given) {
   return given;
 }
 
-// That a recorded file is there, inside the folder, as it was exported.
+// Checks that a recorded file is there, inside the folder, as it was exported.
 void check_file(const std::string& folder, const FileRecord& record) {
   const std::string path = folder + "/" + record.name;
   struct stat status {};
@@ -70,7 +70,7 @@ std::array<int, 3> release_numbers(const std::string& version) {
   return numbers;
 }
 
-// That this runner's ExecuTorch computes the programs right: older ones give noise for some,
+// Checks that this ExecuTorch computes the programs right: older ones give noise for some,
 // without an error. Exporters that did not say made programs for the release of their time.
 void check_release(const Bundle& bundle) {
   const std::string present = ARCMOBILE_EXECUTORCH_VERSION;

@@ -45,7 +45,7 @@ struct Component {
 };
 
 // One part of the decoder: its input has `frames_per_latent` frames for each latent frame, and what
-// comes out closer than `context_frames` of its input to a window's inner edge is spoilt.
+// comes out closer than `context_frames` of its input to a window's inner edge is dropped.
 struct DecoderPart {
   Component component;
   int frames_per_latent;

@@ -1,4 +1,4 @@
-// Where the windows of a chunked decode lie, as in runtime/decode.py.
+// Windows of a chunked decode, as in runtime/decode.py.
 #pragma once
 
 #include <string>

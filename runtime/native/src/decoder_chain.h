@@ -12,11 +12,11 @@
 
 namespace arcmobile {
 
-// How one part goes over its input.
+// How one part runs over its input.
 struct PartPlan {
   int frames;          // of its whole input
   int window;          // frames per call
-  int context;         // frames of a call that are spoilt at each inner edge
+  int context;         // frames at each inner edge of a window whose output is dropped
   int ratio;           // frames, from the last part samples, that it gives for each frame
   int taken_channels;  // of its input
   int given_channels;  // of its output
@@ -39,7 +39,7 @@ class DecoderChain {
   // copy, but has to put it back: the next window begins with the end of this one.
   using Run = std::function<std::vector<float>(std::size_t part, std::vector<float>& window)>;
 
-  // Told once for each part, after the last of its windows: its program is not needed any more.
+  // Called once for each part, after the last of its windows: its program is no longer needed.
   using Done = std::function<void(std::size_t part)>;
 
   // `latent` is (taken_channels of the first part, its frames). Windows beyond `samples` are not

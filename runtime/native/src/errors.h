@@ -16,7 +16,7 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Thrown between two steps after a signal asked for the end.
+// Thrown between two steps after a signal.
 class Stopped : public std::exception {
  public:
   const char* what() const noexcept override { return "stopped"; }

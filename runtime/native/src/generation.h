@@ -45,7 +45,7 @@ struct GenerationOptions {
 // Called with a stage's name, parts done and parts in all; may throw Stopped.
 using Progress = std::function<void(const char* stage, int done, int total)>;
 
-// Gets the sound piece by piece: channel c begins at audio + c * stride.
+// Receives the sound in chunks: channel c begins at audio + c * stride.
 using Sink = std::function<void(const float* audio, std::size_t stride, std::size_t samples)>;
 
 // Makes one sound. Throws Error or Stopped.

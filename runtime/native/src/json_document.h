@@ -8,7 +8,7 @@
 
 namespace arcmobile {
 
-// Builds the document as the parser comes along; ends the parse at the first thing that is wrong.
+// Builds the document while it is parsed; stops at the first error.
 // A subclass may take a part of the document out by handling its events itself.
 class JsonBuilder : public nlohmann::json_sax<nlohmann::json> {
  public:

@@ -1,4 +1,4 @@
-// A value of a JSON document with the way to it, so that every complaint says where.
+// A value of a JSON document with its path, so that every error names its place.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// ExecuTorch's log: kept quiet, its last complaint remembered for our error lines.
+// ExecuTorch's log: hidden, its last message kept for our error lines.
 #pragma once
 
 #include <string>

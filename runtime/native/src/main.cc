@@ -1,4 +1,4 @@
-// arcmobile-run: prompt to sound with an exported bundle, and the figures of it.
+// arcmobile-run: prompt to sound with an exported bundle, with statistics.
 //
 // Exit codes as of the Python command: 0 done, 2 a mistake that the user can correct, 130 stopped.
 
@@ -25,7 +25,7 @@
 namespace arcmobile {
 namespace {
 
-// One line that is written over; silent where nobody looks.
+// One line that is overwritten; silent where standard error is not a terminal.
 class ProgressLine {
  public:
   explicit ProgressLine(bool shown) : shown_(shown && isatty(STDERR_FILENO) != 0) {}

@@ -17,7 +17,7 @@ constexpr const char* kExamples =
     "Examples:\n"
     "  arcmobile-run bundle \"soft rain, distant thunder\" --seed 1 --out rain.wav\n"
     "  arcmobile-run bundle \"128 BPM drum loop\" --seconds 4 --threads 4 --stats text\n"
-    "Without --out only the figures are computed.";
+    "Without --out no file is written; see --stats.";
 
 // Numbers as they were written: the library also takes hexadecimal ones, and "-1" for a very large
 // one.
@@ -32,14 +32,14 @@ void declare(CLI::App& app, Options& options, Texts& texts) {
                                         std::string(executorch_version()) + ", " + abi_name() +
                                         ")");
   app.add_option("bundle", options.bundle, "Folder of an exported bundle")->required();
-  app.add_option("prompt", options.request.prompt, "What to hear")->required();
+  app.add_option("prompt", options.request.prompt, "Description of the sound")->required();
   app.add_option("-o,--out", options.out, "WAV file to write, NAME.wav");
   app.add_flag("--overwrite", options.overwrite, "Replace a file that exists");
   app.add_option("--seconds", texts.seconds, "Length; default: the bundle's longest")
       ->type_name("SECONDS");
   app.add_option("--steps", texts.steps, "Sampler steps, 1 to 64; default: the bundle's")
       ->type_name("COUNT");
-  app.add_option("--seed", texts.seed, "Same seed, same sound; default: a new one")
+  app.add_option("--seed", texts.seed, "The same seed gives the same sound; default: random")
       ->type_name("INTEGER");
   app.add_option("--number", texts.numbers, "Other number inputs of the model, NAME=VALUE")
       ->allow_extra_args(false);
@@ -49,18 +49,18 @@ void declare(CLI::App& app, Options& options, Texts& texts) {
                                                     {"float", SampleFormat::float32}};
   app.add_option("--format", options.format, "Samples of the WAV file: pcm16 or float")
       ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case).description("{pcm16,float}"));
-  app.add_option("--stats", options.stats, "Figures on standard output")
+  app.add_option("--stats", options.stats, "Statistics on standard output")
       ->check(CLI::IsMember({"none", "text", "json"}));
-  app.add_option("--stats-file", options.stats_file, "Figures as JSON into this file");
+  app.add_option("--stats-file", options.stats_file, "Statistics as JSON in this file");
   const std::map<std::string, LoadMode> modes{{"mmap", LoadMode::mmap}, {"file", LoadMode::file}};
-  app.add_option("--load", options.generation.load_mode, "Map program files, or read them")
+  app.add_option("--load", options.generation.load_mode, "Map program files into memory, or read them")
       ->transform(CLI::CheckedTransformer(modes, CLI::ignore_case).description("{mmap,file}"));
   app.add_flag("--cold", options.generation.cold, "Load from disk, not from the page cache");
   app.add_flag("--mark-stages", options.generation.mark_stages,
                "Announce stages to an instruction-counting emulator");
   app.add_option("--etdump", options.generation.trace_prefix,
                  "Write operator traces, PREFIX.<component>.etdp");
-  app.add_flag("-q,--quiet", options.quiet, "No progress");
+  app.add_flag("-q,--quiet", options.quiet, "Show no progress");
   app.add_flag("-v,--verbose", options.verbose, "Show ExecuTorch's own messages");
 }
 

@@ -15,7 +15,7 @@ std::uint64_t peak_bytes();
 // Resident set now.
 std::uint64_t resident_bytes();
 
-// Hands memory that malloc keeps for later back to the system.
+// Returns memory that malloc keeps for later to the system.
 void release_free_memory();
 
 }  // namespace arcmobile

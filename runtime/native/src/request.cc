@@ -22,7 +22,7 @@ std::string text(const Parts&... parts) {
   return stream.str();
 }
 
-// Less than a latent frame too much is the longest sound said with fewer digits: 11.9 for 11.888.
+// Less than a latent frame too much is the longest sound in fewer digits: 11.9 for 11.888.
 std::size_t sample_count(double seconds, double longest, const Bundle& bundle) {
   const double samples = std::isfinite(seconds) ? std::nearbyint(seconds * bundle.sample_rate) : 0;
   const double most = std::nearbyint(longest * bundle.sample_rate);

@@ -1,4 +1,4 @@
-// What is asked of a generation, and what follows from it; as runtime/request.py settles it.
+// A request, and the plan that follows from it, as in runtime/request.py.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,11 @@ struct Request {
   std::map<std::string, double> numbers;  // other number inputs by name
 };
 
-// A request made definite: everything is chosen and in range.
+// A request with every default filled in and every value in range.
 struct Plan {
   std::size_t samples;            // per channel
   int frames;                     // of the latent, an exported count
-  int frames_needed;              // of them to hear
+  int frames_needed;              // latent frames that the result covers
   std::vector<PartPlan> decoder;  // its parts and windows
   std::vector<float> times;
   std::uint64_t seed;

@@ -13,10 +13,10 @@ std::vector<float> pingpong_schedule(int steps, double logsnr_start, double logs
   const int count = steps + 1;
   std::vector<float> times(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
-    // From both ends, as upstream's tensor library lays its points.
+    // From both ends, as PyTorch's linspace does.
     const float logsnr = i < count / 2 ? first + step * static_cast<float>(i)
                                        : last - step * static_cast<float>(count - 1 - i);
-    // In double, as runtime/schedule.py says.
+    // In double, as docs/bundle.md says.
     const auto odds = static_cast<float>(std::exp(static_cast<double>(logsnr)));
     times[static_cast<std::size_t>(i)] = 1.0f / (1.0f + odds);
   }

@@ -10,7 +10,7 @@ namespace arcmobile {
 // of ending the process. Closed standard streams are opened on /dev/null.
 void prepare_process();
 
-// Whether a signal asked for a stop; whoever computes for long looks, and throws Stopped.
+// Whether a signal asked for a stop: long computations check it and throw Stopped.
 bool stop_requested();
 
 // While it lives, the file is removed when the process ends without unwinding. At most a few at a

@@ -1,4 +1,4 @@
-// Tells an emulator's plugin which stage runs: bench/tcg_plugin counts instructions by stage.
+// Announces stages to an emulator's plugin: bench/tcg_plugin counts instructions by stage.
 #pragma once
 
 #include <string_view>

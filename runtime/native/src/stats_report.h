@@ -1,4 +1,4 @@
-// The figures of a generation as text for people and as JSON for the benchmark harness.
+// Statistics of a generation as text for people and as JSON for the benchmark harness.
 #pragma once
 
 #include <string>
@@ -20,7 +20,7 @@ struct StatsContext {
   std::uint64_t clipped;
 };
 
-// What the user should hear about, a line each.
+// Lines for the user.
 std::vector<std::string> all_warnings(const StatsContext& context);
 
 // The keys are those of `arcmobile generate --stats-json` and a few more; `stats_version` is 1.

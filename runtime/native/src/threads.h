@@ -1,4 +1,4 @@
-// Whether the machine gives as many threads as are asked for.
+// Whether the machine can start that many threads.
 #pragma once
 
 namespace arcmobile {

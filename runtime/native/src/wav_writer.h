@@ -10,7 +10,7 @@ namespace arcmobile {
 
 enum class SampleFormat { pcm16, float32 };
 
-// The 16-bit sample of a float one; see runtime/contract/README.md.
+// The 16-bit sample of a float one; see docs/bundle.md.
 std::int16_t to_pcm16(float sample);
 
 class WavWriter {

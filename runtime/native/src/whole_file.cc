@@ -101,7 +101,7 @@ bool lock(const FileDescriptor& file) {
   return flock(file.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
 }
 
-// Removes an unfinished file or folder that nobody writes any more; false where somebody does.
+// Removes an unfinished file or folder whose writer is gone; false where it is alive.
 bool remove_if_dead(const std::string& partial) {
   struct stat status {};
   if (lstat(partial.c_str(), &status) != 0) return true;

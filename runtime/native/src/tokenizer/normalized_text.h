@@ -1,4 +1,4 @@
-// Text on its way to the model.
+// Text while it is being normalized.
 #pragma once
 
 #include <algorithm>

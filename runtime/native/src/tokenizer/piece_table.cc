@@ -11,7 +11,7 @@ void PieceTable::add(std::string_view text, std::int32_t value) {
 }
 
 std::size_t PieceTable::sort() {
-  // Behind its elders, so that the first of equals is the last one added.
+  // After those added before it, so that the first of equals is the last one added.
   std::sort(pieces_.begin(), pieces_.end(), [this](const Piece& one, const Piece& other) {
     const int order = text(one).compare(text(other));
     return order != 0 ? order < 0 : one.begin > other.begin;

@@ -241,7 +241,7 @@ std::vector<AddedToken> read_added_tokens(const JsonField& list, Steps& steps) {
     one["special"].flag();
     AddedToken token{short_text(one["content"]), one["single_word"].flag(), one["lstrip"].flag(),
                      one["rstrip"].flag(),       one["normalized"].flag(),  0};
-    if (token.content.empty()) continue;  // passed over by the reference
+    if (token.content.empty()) continue;  // the reference skips it
     const auto [place, fresh] = places.emplace(token.content, tokens.size());
     if (fresh) {
       tokens.push_back(std::move(token));

@@ -31,7 +31,7 @@ struct Steps {
 };
 
 // Reads the text of a tokenizer.json; `file` names it in messages. Throws Error for one that is
-// broken, or asks for a step that is not known here. None is passed over: other ids are other
+// broken, or asks for an unknown step. None is skipped: other ids are other
 // sounds.
 Steps read_tokenizer_file(std::string_view text, const std::string& file);
 

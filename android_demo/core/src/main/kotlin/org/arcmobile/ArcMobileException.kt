@@ -1,7 +1,7 @@
 package org.arcmobile
 
 /**
- * What can go wrong, in one family: [message] is one line for a person, naming what is wrong and
+ * The one family of errors: [message] is one line for the user, naming what is wrong and
  * the way out. [kind] lets an app choose its own words.
  */
 public class ArcMobileException(

@@ -1,17 +1,16 @@
 package org.arcmobile
 
-// Windows of the decoder that overlap, whose spoilt edges are dropped: as runtime/decode.py, where
-// the picture is.
+// Windows of the decoder that overlap, whose affected edges are dropped: see docs/bundle.md.
 
 /** Frames [start] until [stop] go through a program, [keepStart] until [keepStop] are kept. */
 internal data class Window(val start: Int, val stop: Int, val keepStart: Int, val keepStop: Int)
 
 /**
- * How one part of the decoder goes over its input.
+ * How one part of the decoder runs over its input.
  *
  * @property frames of its whole input.
  * @property window frames per call.
- * @property context frames of its input that a window's inner edges spoil.
+ * @property context frames of its input at each inner edge of a window whose output is dropped.
  * @property ratio frames, from the last part samples, that it gives for each frame of its input.
  */
 internal data class PartPlan(

@@ -12,8 +12,8 @@ import org.arcmobile.ArcMobileException.Kind
  * the last output of the part before: memory does not grow with the length of the sound.
  *
  * Knows nothing of programs. [run] calls a part on a window, `(1, channels, window)`, and gives
- * `(1, channels, about window * ratio)`, valid until the part's next run. [done] is told once for
- * each part, after the last of its windows: its program is not needed any more.
+ * `(1, channels, about window * ratio)`, valid until the part's next run. [done] is called once for
+ * each part, after the last of its windows: its program is no longer needed.
  */
 internal class DecoderChain(
     latent: FloatTensor,
@@ -75,14 +75,14 @@ internal class DecoderChain(
     }
 }
 
-/** One part on its way over its input. */
+/** One part and its progress over its input. */
 private class DecoderStep(val plan: PartPlan, val windows: List<Window>) {
     val inputChannels = plan.entry.inputs.single().shape[1].toInt()
     val outputChannels = plan.entry.outputs.single().shape[1].toInt()
     var next = 0
     var left: Piece? = null
 
-    /** The window's frames, `(1, inputChannels, window)`; made when first asked for. */
+    /** The window's frames, `(1, inputChannels, window)`; allocated on first use. */
     val window: FloatTensor
         get() = frames ?: FloatTensor.zeros(1, inputChannels.toLong(), plan.window.toLong())
             .also { frames = it }

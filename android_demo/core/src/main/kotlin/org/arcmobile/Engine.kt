@@ -40,12 +40,12 @@ public interface EngineProvider {
     public val runtime: String
 
     /**
-     * Release of the runtime, e.g. `1.5.1`; null where it does not tell. A bundle whose manifest
+     * Release of the runtime, e.g. `1.5.1`; null where it is unknown. A bundle whose manifest
      * asks for a newer one is refused before anything is loaded.
      */
     public val release: String? get() = null
 
-    /** The release that is asked for by bundles that do not say; null: any will do. */
+    /** The release that bundles without one need; null: any. */
     public val assumedMinimum: String? get() = null
 
     public fun open(bundle: Bundle, options: EngineOptions): Engine

@@ -13,7 +13,7 @@ import kotlinx.coroutines.flow.flowOn
  *
  * @param overwrite replaces a file that is there; else it is refused before anything is computed.
  * @param onProgress called from the caller's coroutine, in order.
- * @return the figures, with the seed that was used and the warnings.
+ * @return the report, with the seed that was used and the warnings.
  * @throws ArcMobileException as [AudioGenerator.generate], and of kind OUTPUT.
  */
 public suspend fun AudioGenerator.generateWav(

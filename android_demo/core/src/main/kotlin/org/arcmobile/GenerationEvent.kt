@@ -1,6 +1,6 @@
 package org.arcmobile
 
-/** What a running generation tells: warnings, progress and chunks, then one [Finished]. */
+/** Events of a generation: warnings, progress and chunks, then one [Finished]. */
 public sealed interface GenerationEvent {
     /**
      * [done] of [total] parts of a [stage]: sampler steps, latent frames decoded, else 0 or 1.
@@ -13,7 +13,7 @@ public sealed interface GenerationEvent {
         val component: String? = null,
     ) : GenerationEvent
 
-    /** The request was carried out, but not as a person may expect, e.g. a prompt that was cut. */
+    /** The request is carried out, but not as the user may expect, e.g. with a cut prompt. */
     public data class Warning(val message: String) : GenerationEvent
 
     /** The next samples: interleaved float32, neither normalised nor clipped. */
@@ -40,7 +40,7 @@ public class AudioChunk(
  * Figures of one generation, in seconds and bytes; the same as those of `arcmobile generate
  * --stats-json` and of the native runner.
  *
- * @property seed the seed used, drawn or given.
+ * @property seed the seed used, random or of the request.
  * @property seconds of sound made.
  * @property loadSeconds by component, in order of loading.
  * @property decodeCallSeconds one per chunk of sound, with all the parts' windows it needed.
@@ -50,7 +50,7 @@ public class AudioChunk(
  * @property peakMemoryBytes resident memory of the process, the peak of each stage (`conditioner`,
  *   `dit`, `decoder`); empty where the system does not let an app start a new peak.
  * @property processPeakBytes the highest of these, else the peak since the process began; null
- *   where the system does not tell.
+ *   where the system does not report it.
  * @property frames of the latent, all that the sampler worked on.
  * @property decoderWindows frames per call of each part of the decoder.
  * @property warnings all that were given as [GenerationEvent.Warning].

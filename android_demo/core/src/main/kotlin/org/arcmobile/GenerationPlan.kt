@@ -6,11 +6,11 @@ import kotlin.math.round
 import org.arcmobile.ArcMobileException.Kind
 
 /**
- * A request made definite: everything is chosen and in range.
+ * A request with every default filled in and every value in range.
  *
  * @property samples per channel of the result.
  * @property frames of the latent, an exported count.
- * @property framesNeeded of them to hear.
+ * @property framesNeeded latent frames that the result covers.
  * @property times of the sampler, steps + 1 values.
  */
 internal class GenerationPlan(
@@ -53,8 +53,8 @@ internal fun planGeneration(request: GenerationRequest, manifest: Manifest): Gen
 }
 
 /**
- * Samples per channel; the range is checked in whole samples, so that rounding does not bite. Less
- * than a latent frame too much is the longest sound said with fewer digits: 11.9 for 11.888.
+ * Samples per channel; the range is checked in whole samples, so that rounding does not matter.
+ * Less than a latent frame too much is the longest sound in fewer digits: 11.9 for 11.888.
  */
 private fun sampleCount(seconds: Double, manifest: Manifest): Int {
     val rate = manifest.audio.sampleRate
@@ -79,7 +79,7 @@ private fun numberFor(input: NumberInput, request: GenerationRequest, seconds: D
     request.numbers[input.name]?.toDouble()
         ?: if (input.name == SECONDS_INPUT) seconds else input.minimum
 
-/** What a flow model gives in so few steps is no fault of the bundle, and must not look like one. */
+/** Warns of a flow model: what it gives in few steps is not an error of the bundle. */
 private fun objectiveWarning(manifest: Manifest, steps: Int): String? =
     if (manifest.objective != Objective.RECTIFIED_FLOW) {
         null

@@ -10,7 +10,7 @@ import kotlinx.coroutines.Dispatchers
  * @property prompt text; the empty one is allowed.
  * @property seconds length of the sound, more than 0; null: the longest the bundle can make.
  * @property steps of the sampler, 1 to 64; null: the bundle's default.
- * @property seed the same seed gives the same sound; null: one is drawn, which the report tells.
+ * @property seed the same seed gives the same sound; null: a random one, which is reported.
  * @property numbers values of the model's number inputs by name; those left out are [seconds] for
  *   `seconds_total` and the minimum for any other. Values out of the input's range are clamped by
  *   the model, with a warning.

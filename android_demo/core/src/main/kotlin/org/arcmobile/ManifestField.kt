@@ -88,7 +88,7 @@ internal class ManifestField(private val element: JsonElement, private val path:
         if (!PLAIN_NAME.matches(name)) {
             fail("'${name.take(SHOWN)}' leaves the bundle's folder or is not a plain file name")
         }
-        if (name == MANIFEST_FILE) fail("'$name' is kept for the manifest itself")
+        if (name == MANIFEST_FILE) fail("'$name' is reserved for the manifest")
         return name
     }
 

@@ -33,7 +33,7 @@ internal class PartialFile private constructor(
     private var open = true
 
     /**
-     * Gives the file its name, in place of another only where that was asked for.
+     * Gives the file its name; replaces another only if asked to overwrite.
      *
      * @throws IOException if that fails; [close] then removes it.
      */
@@ -89,7 +89,7 @@ internal class PartialFile private constructor(
         private const val TAKEN = "is already there; choose another name or ask to overwrite it"
         private const val BUSY = "another writer is writing it; wait or choose another name"
 
-        /** Partial files of this process: closing a second handle would give up the first's lock. */
+        /** Partial files of this process: closing a second handle would release the first's lock. */
         private val held: MutableSet<Path> = ConcurrentHashMap.newKeySet()
 
         /**
@@ -131,7 +131,7 @@ internal class PartialFile private constructor(
             }
         }
 
-        /** Removes what is at [path] unless somebody holds it. */
+        /** Removes what is at [path] unless a writer holds it. */
         private fun removeDead(target: File, path: Path) {
             if (!Files.exists(path, NOFOLLOW_LINKS)) return
             if (Files.isRegularFile(path, NOFOLLOW_LINKS)) {
@@ -142,7 +142,7 @@ internal class PartialFile private constructor(
             Files.deleteIfExists(path)
         }
 
-        /** The new file at [path], locked; null if somebody was faster. */
+        /** The new file at [path], locked; null if another writer was faster. */
         private fun openNew(path: Path): RandomAccessFile? {
             try {
                 Files.createFile(path) // never one that is there, never through a link
@@ -168,6 +168,6 @@ internal class PartialFile private constructor(
     }
 }
 
-/** A file could not be written, as a person should hear it. */
+/** An error for a file that could not be written. */
 internal fun unwritten(file: File, problem: String, cause: Exception? = null) =
     ArcMobileException(ArcMobileException.Kind.OUTPUT, "$file: $problem", cause)

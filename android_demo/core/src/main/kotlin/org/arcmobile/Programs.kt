@@ -9,7 +9,7 @@ import org.arcmobile.ArcMobileException.Kind
  * times what is loaded, and checks what comes out.
  *
  * @param keepLoaded whether [release] leaves programs in memory.
- * @param checkWanted throws when the generation is not wanted any more.
+ * @param checkWanted throws when the generation has been cancelled.
  */
 internal class Programs(
     private val engine: Engine,
@@ -58,7 +58,7 @@ internal class Programs(
     /** Frees everything. */
     fun freeAll() = manifest.components.keys.forEach(engine::free)
 
-    /** An engine promises [ArcMobileException]; what else it throws is told as one. */
+    /** An engine promises [ArcMobileException]; anything else it throws becomes one. */
     private inline fun <T> call(what: String, action: () -> T): T {
         activity = what
         return try {

@@ -5,7 +5,7 @@ import org.arcmobile.tokenizer.readTokenizer
 import org.arcmobile.tokenizer.utf8Length
 
 /**
- * What the conditioner takes, and what a person should hear about.
+ * Inputs of the conditioner, and a warning for the user.
  *
  * @property inputIds token ids, padded to the model's length.
  * @property attentionMask 1 = token, 0 = padding; as long as [inputIds].

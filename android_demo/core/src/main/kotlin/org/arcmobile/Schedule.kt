@@ -16,7 +16,7 @@ internal fun Schedule.times(steps: Int): FloatArray {
     val step = (last - first) / steps
     val count = steps + 1
     val times = FloatArray(count) { index ->
-        // From both ends, as the tensor library of the reference lays its points.
+        // From both ends, as PyTorch's linspace does.
         val logsnr =
             if (index < count / 2) first + step * index else last - step * (count - 1 - index)
         1f / (1f + exp(logsnr.toDouble()).toFloat())

@@ -71,7 +71,7 @@ internal class VerifiedFiles(private val cache: File?) {
 }
 
 /**
- * What of a file changes when somebody writes to it or puts another one in its place.
+ * Properties of a file that change when it is written to or replaced.
  *
  * @property place of the file, the same under every name that it has.
  */
@@ -90,7 +90,7 @@ internal data class FileStamp(
     companion object {
         private const val FIELDS = "unix:size,lastModifiedTime,ctime,ino,dev"
 
-        /** Of [file], links followed; null where the system does not tell. */
+        /** Of [file], links followed; null where the system does not report it. */
         fun of(file: File): FileStamp? = try {
             val fields = Files.readAttributes(file.toPath(), FIELDS)
             FileStamp(

@@ -175,7 +175,7 @@ public class WavWriter private constructor(
         ): WavWriter {
             require(sampleRate > 0 && channels in 1..UShort.MAX_VALUE.toInt() / format.bytes)
             if (!file.name.endsWith(EXTENSION, ignoreCase = true)) {
-                throw unwritten(file, "is not a name of a WAV file; let it end in $EXTENSION")
+                throw unwritten(file, "is not the name of a WAV file; it must end in $EXTENSION")
             }
             if (expectedSamples > mostSamples(channels, format)) throw unwritten(file, TOO_LONG)
             val partial = PartialFile.create(file, overwrite)

@@ -9,8 +9,8 @@ import kotlin.test.assertTrue
 import kotlinx.serialization.json.Json
 
 /**
- * Spoilt inputs of every reader, the same for a seed: each is read, or refused in one line. Memory
- * is bounded by the options of the test's process.
+ * Corrupted inputs of every reader, the same for a seed: each is read, or refused in one line.
+ * Memory is bounded by the options of the test's process.
  */
 class MutationTest {
     private val folder = Files.createTempDirectory("mutations").toFile()
@@ -22,7 +22,7 @@ class MutationTest {
     }
 
     @Test
-    fun `spoilt manifests`() {
+    fun `corrupted manifests`() {
         val mutations = JsonMutations(given.manifest)
         val file = given.file("manifest.json")
         each { random ->
@@ -33,7 +33,7 @@ class MutationTest {
     }
 
     @Test
-    fun `spoilt tokenizers`() {
+    fun `corrupted tokenizers`() {
         val mutations = JsonMutations(Json.parseToJsonElement(vectorTokenizer()))
         each { random ->
             val text = mutations.next(random).decodeToString()

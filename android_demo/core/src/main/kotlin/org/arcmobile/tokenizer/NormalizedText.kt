@@ -1,7 +1,7 @@
 package org.arcmobile.tokenizer
 
 /**
- * Text on its way to the model, well-formed UTF-16.
+ * Text while it is being normalized, well-formed UTF-16.
  *
  * @property head how many leading UTF-16 units stem from the very first character of the prompt;
  *     0 for a part from further on. The library asks this of its alignments where a space is put

@@ -24,7 +24,7 @@ internal class NumberReader(private val text: CharArray, start: Int) {
     private var digits = 0L // unsigned
     private var power = 0
 
-    /** @throws IllegalArgumentException for what is no number, or too large. */
+    /** @throws IllegalArgumentException for text that is not a number, or too large. */
     fun read(): Double {
         val negative = accept('-')
         readWhole()
@@ -42,7 +42,7 @@ internal class NumberReader(private val text: CharArray, start: Int) {
             if (full) power++
             end++
         }
-        if (end == start || text[start] == '0' && end > start + 1) noNumber()
+        if (end == start || text[start] == '0' && end > start + 1) notANumber()
     }
 
     private fun readFraction() {
@@ -53,7 +53,7 @@ internal class NumberReader(private val text: CharArray, start: Int) {
             if (!full) power--
             end++
         }
-        if (end == start) noNumber()
+        if (end == start) notANumber()
     }
 
     private fun readExponent() {
@@ -64,11 +64,11 @@ internal class NumberReader(private val text: CharArray, start: Int) {
         while (digitFollows()) {
             exponent = minOf(exponent * 10 + (text[end++] - '0'), MOST_EXPONENT)
         }
-        if (end == start) noNumber()
+        if (end == start) notANumber()
         power += if (negative) -exponent else exponent
     }
 
-    /** Appends the digit at hand if the digits still fit 64 bits. */
+    /** Appends the current digit if the digits still fit 64 bits. */
     private fun take(): Boolean {
         val digit = text[end] - '0'
         if (digits !in 0..ROOMY && !fits(digit)) return false
@@ -100,5 +100,5 @@ internal class NumberReader(private val text: CharArray, start: Int) {
         return found
     }
 
-    private fun noNumber(): Nothing = throw IllegalArgumentException("a score is no number")
+    private fun notANumber(): Nothing = throw IllegalArgumentException("a score is not a number")
 }

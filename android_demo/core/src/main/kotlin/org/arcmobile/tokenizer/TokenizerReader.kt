@@ -22,7 +22,7 @@ private const val MOST_ADDED_TOKENS = 65_536
  * The steps that a `tokenizer.json` of a T5 text encoder asks for; [json] is its text.
  *
  * @throws ArcMobileException of kind BUNDLE for a file that is broken, or asks for a step that is
- *     not known here. None is passed over: other ids are other music.
+ *     not known here. None is skipped: other ids are other music.
  */
 internal fun readTokenizer(json: String): TokenizerSteps = try {
     steps(readTokenizerText(json, ::checkModelType))

@@ -24,7 +24,7 @@ class NumberReaderTest {
     }
 
     @Test
-    fun `what is no number is refused`() {
+    fun `text that is not a number is refused`() {
         for (text in listOf("", "-", "01", "1.", ".5", "1e", "1e+", "NaN", "1e309", "+1")) {
             assertFailsWith<IllegalArgumentException>(text) { read(text) }
         }

@@ -19,7 +19,7 @@ import org.pytorch.executorch.Tensor as NativeTensor
 public class ExecuTorchProvider : EngineProvider {
     override val backend: String = "executorch"
 
-    /** Of the library that this module was built with: the library itself does not tell. */
+    /** Of the library that this module was built with: the library does not report its own. */
     override val release: String = BuildConfig.EXECUTORCH_RELEASE
     override val runtime: String = "ExecuTorch $release"
 
