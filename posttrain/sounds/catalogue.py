@@ -23,7 +23,9 @@ _FAMILIES: Mapping[str, Mapping[str, Synth]] = {
 
 
 def _declared(row: Mapping[str, Any], synths: Mapping[str, Synth]) -> SoundClass:
-    words = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    words: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in row.items()
+    }
     return SoundClass(synth=synths[row["name"]], **words)
 
 
