@@ -36,10 +36,12 @@ class SoundFormat(StrEnum):
 
     @property
     def suffix(self) -> str:
+        """What such a file ends in."""
         return ".flac" if self is SoundFormat.flac else ".wav"
 
     @property
     def encoding(self) -> Encoding:
+        """How its samples are stored."""
         return "float32" if self is SoundFormat.wav_float else "pcm16"
 
 
@@ -66,6 +68,11 @@ class Sound:
 
 
 def parse_numbers(assignments: Sequence[str]) -> dict[str, float]:
+    """Read ``NAME=VALUE`` options.
+
+    Raises:
+        InputError: one has another form, or a name stands twice.
+    """
     numbers = {}
     for assignment in assignments:
         name, _, value = assignment.partition("=")
