@@ -1,6 +1,6 @@
 """Geometry of the report's charts, in percent: the page places boxes and dots by it.
 
-Charts are HTML elements rather than drawings: they grow with the page, their words stay readable on
+Charts are HTML elements rather than images: they grow with the page, their labels stay readable on
 a phone, and colours follow the reader's theme. Everything here is plain numbers and labels.
 """
 
@@ -17,11 +17,13 @@ _TICKS: Final = 4
 _SMALLEST_SHARE: Final = 0.004  # thinner segments are folded into their neighbours' total
 _LEAST_DEVIATION: Final = 0.02
 _NOTHING: Final = 1e-9
-"""Figures below are drawn as nothing: an axis of theirs, or a ratio to them, would say nothing."""
+"""Smaller figures are drawn as nothing: no axis could show them, no ratio to them means much."""
 
 
 @dataclass(frozen=True)
 class Tick:
+    """A labelled place on an axis, in percent of the chart."""
+
     place: float
     label: str
 
@@ -38,6 +40,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class Bar:
+    """One row: its total in words, and the segments that make it up."""
+
     label: str
     value: str
     segments: tuple[Segment, ...]
@@ -46,6 +50,8 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarChart:
+    """Bars on one axis; without ticks where each fills the width."""
+
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
     legend: tuple[tuple[str, str], ...]  # label, tone
@@ -53,6 +59,8 @@ class BarChart:
 
 @dataclass(frozen=True)
 class Dot:
+    """One repeat in a strip: its place in percent, and what it was."""
+
     place: float
     label: str
 
@@ -69,12 +77,16 @@ class Strip:
 
 @dataclass(frozen=True)
 class StripChart:
+    """Strips on one axis of relative deviation."""
+
     strips: tuple[Strip, ...]
     reach: str  # what the left and right edges stand for, e.g. ``5 %``
 
 
 @dataclass(frozen=True)
 class LinePoint:
+    """A point of a line chart in percent, with the range of its repeats."""
+
     x: float
     y: float  # from the top
     low: float
@@ -93,7 +105,7 @@ class LineChart:
 
 
 def seconds(value: float) -> str:
-    """``0.23 ms``, ``45 ms``, ``310 ms``, ``6.21 s``, ``62.1 s``: three digits at most."""
+    """Format as ``0.23 ms``, ``45 ms``, ``310 ms``, ``6.21 s``, ``62.1 s``."""
     if value < 1:
         milli = value * 1e3
         return f"{milli:.2g} ms" if milli < 10 else f"{milli:.0f} ms"
@@ -103,7 +115,7 @@ def seconds(value: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in decimal units: ``1.4 GB``, ``536 MB``, ``12 kB``."""
+    """Format bytes in decimal units: ``1.4 GB``, ``536 MB``, ``12 kB``."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= factor:
             amount = count / factor
@@ -112,7 +124,7 @@ def size(count: float) -> str:
 
 
 def amount(count: float) -> str:
-    """A count with its order: ``1.2 G``, ``39.9 M``, ``812``."""
+    """Format a count with its magnitude: ``1.2 G``, ``39.9 M``, ``812``."""
     for unit, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
@@ -120,13 +132,13 @@ def amount(count: float) -> str:
 
 
 def percent(share: float) -> str:
-    """``58 %``, ``6.7 %``, ``3 %``."""
+    """Format a share as ``58 %``, ``6.7 %``, ``3 %``."""
     text = f"{100 * share:.{0 if share >= 0.1 else 1}f}"
     return f"{text.removesuffix('.0')} %"
 
 
 def nice_top(largest: float) -> tuple[float, float]:
-    """(end, step) of an axis from 0 that holds ``largest``: steps are 1, 2, 2.5 or 5 times 10^n."""
+    """Return (end, step) of an axis that holds ``largest``; steps are 1, 2, 2.5 or 5 x 10^n."""
     if largest <= _NOTHING:
         return 1.0, 0.25
     raw = largest / _TICKS
@@ -136,6 +148,7 @@ def nice_top(largest: float) -> tuple[float, float]:
 
 
 def ticks(end: float, step: float) -> tuple[Tick, ...]:
+    """Return the ticks of an axis from 0 to ``end``."""
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     if step * 10**digits % 1 > 1e-9:  # 2.5
         digits += 1
@@ -149,7 +162,7 @@ def stacked(
     whole: bool = False,
     muted: frozenset[int] = frozenset(),
 ) -> BarChart:
-    """Bars of segments on one axis from 0.
+    """Lay out bars of segments on one axis from 0.
 
     Args:
         rows: label, segments as (label, value, value in words, tone), total in words.
@@ -174,7 +187,7 @@ def stacked(
 
 
 def strips(figures: Mapping[str, Figure]) -> StripChart | None:
-    """Repeats of several figures, each around its own median; ``None`` with a single repeat."""
+    """Lay out repeats of figures, each around its own median; ``None`` with a single repeat."""
     shown = {n: f for n, f in figures.items() if len(f.values) > 1 and f.median > _NOTHING}
     if not shown:
         return None
@@ -198,7 +211,7 @@ def strips(figures: Mapping[str, Figure]) -> StripChart | None:
 
 
 def scaling(figures: Mapping[int, Figure]) -> LineChart | None:
-    """A figure over thread counts; ``None`` with a single count."""
+    """Lay out a figure over thread counts; ``None`` with a single count."""
     counts = sorted(figures)
     if len(counts) < 2:
         return None

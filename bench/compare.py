@@ -1,9 +1,9 @@
 """Two results side by side: ratios, how much of them is noise, and whether it got worse.
 
 Each figure is compared by the ratio of its medians, B over A. The bounds are the 95 % percentile
-interval of that ratio when both sets of repeats are drawn anew (bootstrap: Efron and Tibshirani,
+interval of that ratio when both sets of repeats are resampled (bootstrap: Efron and Tibshirani,
 "An Introduction to the Bootstrap", chapter 13), with a fixed seed, so that a comparison repeats.
-Bytes of files and counts of instructions are exact and have none.
+Bytes of files and counts of instructions are exact and have no bounds.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Unit = Literal["seconds", "bytes", "instructions"]
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of A and B; ``low`` and ``high`` bound the ratio B/A, ``None``: not known.
+    """One figure of A and B; ``low`` and ``high`` bound the ratio B/A, ``None``: unknown.
 
-    ``decides`` is false for what is shown but does not make a regression.
+    ``decides`` is false where a worse figure is shown but does not count as a regression.
     """
 
     name: str
@@ -49,16 +49,18 @@ class Row:
 
     @property
     def ratio(self) -> float:
+        """B over A."""
         return self.b / self.a
 
     @property
     def regressed(self) -> bool:
+        """Whether it got worse and counts."""
         return self.decides and self.verdict in ("slower", "larger")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows that A and B have in common, and what to know about them."""
+    """The figures that A and B have in common, and notes on them."""
 
     threshold: float
     rows: tuple[Row, ...]
@@ -66,11 +68,12 @@ class Comparison:
 
     @property
     def regressions(self) -> tuple[Row, ...]:
+        """The rows that got worse and count."""
         return tuple(row for row in self.rows if row.regressed)
 
 
 def unlike(a: BenchResult, b: BenchResult) -> tuple[str, ...]:
-    """What makes two results no fair comparison, a line each; recipes and bundles may differ."""
+    """Return what makes a comparison unfair, a line each; recipes and bundles may differ."""
     pairs: dict[str, tuple[object, object]] = {
         "model": (a.bundle.model_id, b.bundle.model_id),
         "prompt": (a.request.prompt, b.request.prompt),
@@ -95,7 +98,7 @@ def compare(
     threshold: float = DEFAULT_THRESHOLD,
     allow_unlike: bool = False,
 ) -> Comparison:
-    """Compares B with A; worse is what is beyond both the threshold and the noise.
+    """Compare B with A; worse is what exceeds both the threshold and the noise.
 
     Raises:
         InputError: the results are unlike (see :func:`unlike`) or have no figure in common.
@@ -121,7 +124,7 @@ def compare(
 
 
 def ratio_bounds(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % bootstrap interval of median(b) / median(a); ``None`` with too few values."""
+    """Return the 95 % bootstrap interval of median(b) / median(a); ``None`` with few values."""
     if min(len(a), len(b)) < FEWEST_REPEATS:
         return None
     draw = random.Random(_SEED)
@@ -149,7 +152,7 @@ def _measured_rows(a: Measurement, b: Measurement, threshold: float, timed: bool
 
     for stage in (name for name in a.stages if name in b.stages):
         yield from row(stage, a.stages[stage].compute, b.stages[stage].compute, "seconds", timed)
-    # How fast a disk answers is not the bundle's merit.
+    # The speed of a disk says nothing about the bundle.
     if a.load_cold is not None and b.load_cold is not None:
         yield from row("load, cold", a.load_cold, b.load_cold, "seconds", False)
     yield from row("load, warm", a.load_warm, b.load_warm, "seconds", timed)

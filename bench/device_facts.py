@@ -92,7 +92,7 @@ class DeviceFacts:
 
 
 def parse_facts(sections: Sections) -> DeviceFacts:
-    """The facts in the output of :data:`FACTS_SCRIPT` or :data:`ANDROID_FACTS_SCRIPT`."""
+    """Parse the output of :data:`FACTS_SCRIPT` or :data:`ANDROID_FACTS_SCRIPT`."""
     cpuinfo = sections.get("/proc/cpuinfo", "")
     uname = sections.get(_UNAME, "").split()
     machine = machine_name(uname[-1]) if uname else "unknown"
@@ -114,12 +114,12 @@ def parse_facts(sections: Sections) -> DeviceFacts:
 
 
 def machine_name(text: str) -> str:
-    """The instruction set by one name: what `uname -m` calls ``arm64`` elsewhere is ``aarch64``."""
+    """Return the instruction set by one name: ``aarch64`` for ``arm64`` of `uname -m`."""
     return _MACHINES.get(text, text)
 
 
 def cpu_name(cpuinfo: str, soc: str = "") -> str:
-    """The name the CPU gives itself; for Arm its cores, as in ``SM8650: 2x Cortex-A520 + ...``."""
+    """Return the CPU's own name; for Arm its cores, as in ``SM8650: 2x Cortex-A520 + ...``."""
     if match := re.search(r"^model name\s*:\s*(\S.*)$", cpuinfo, re.MULTILINE):
         return match[1].strip()
     implementers = re.findall(r"^CPU implementer\s*:\s*(0x[0-9a-fA-F]+)", cpuinfo, re.MULTILINE)
@@ -136,7 +136,7 @@ def cpu_name(cpuinfo: str, soc: str = "") -> str:
 
 
 def _features(cpuinfo: str) -> tuple[str, ...]:
-    """Extensions that every core has."""
+    """Return the extensions that every core has."""
     lists = re.findall(r"^(?:Features|flags)\s*:(.*)$", cpuinfo, re.MULTILINE)
     common = set.intersection(*(set(words.split()) for words in lists)) if lists else set()
     return tuple(sorted(common))

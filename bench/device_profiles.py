@@ -1,7 +1,7 @@
-"""Device profiles: what a CPU can do at most, one TOML file each in ``bench/devices``.
+"""Device profiles: the peak rates of a CPU, one TOML file each in ``bench/devices``.
 
-To add a device, add a file; its name is the profile's. Every figure has a source in the file, and
-what no source gives is listed under ``assumed``.
+To add a device, add a file; its name is the profile's. Every figure has a source in the file;
+figures without one are listed under ``assumed``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from arcmobile.bench.records import Record, first_problem, packaged_names, packaged_toml
 from arcmobile.runtime.errors import InputError
 
 # Kinds of multiply-accumulate instructions, by what sets their rate. ``int8_dot`` are SDOT and
@@ -22,16 +22,13 @@ from arcmobile.runtime.errors import InputError
 Instruction = Literal["fp32", "fp16", "int8_dot", "int8_mmla"]
 Outer = Literal["fp32", "fp16", "int8"]
 
+_FOLDER: Final = "devices"
 _SUFFIX: Final = ".toml"
 _Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
 _MOST_BYTES: Final = 1 << 20
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Cluster(_Record):
+class Cluster(Record):
     """Cores of one kind. ``macs_per_cycle`` is what one core issues at most, by instruction."""
 
     core: str
@@ -47,14 +44,14 @@ class Cluster(_Record):
         return self
 
 
-class MatrixUnit(_Record):
+class MatrixUnit(Record):
     """Outer-product units (SME) that the cores share; the rates are of all of them together."""
 
     name: str
     gmacs: dict[Outer, _Positive]  # 10^9 multiply-accumulates per second
 
 
-class Memory(_Record):
+class Memory(Record):
     """``bandwidth_gb_s`` is that of the interface, ``cache_mb`` the last cache before it."""
 
     kind: str
@@ -62,7 +59,7 @@ class Memory(_Record):
     cache_mb: _Positive
 
 
-class DeviceProfile(_Record):
+class DeviceProfile(Record):
     """One device.
 
     ``sustained_clock`` is the share of the stated clocks that remains after some seconds of load on
@@ -90,10 +87,11 @@ class DeviceProfile(_Record):
 
     @property
     def cores(self) -> int:
+        """Cores of all clusters."""
         return sum(cluster.count for cluster in self.clusters)
 
     def placed(self, threads: int) -> Iterator[Cluster]:
-        """The cluster of the core each thread runs on, fastest first.
+        """Yield the cluster of the core that each thread runs on, fastest first.
 
         Raises:
             InputError: the device has fewer cores.
@@ -106,22 +104,22 @@ class DeviceProfile(_Record):
 
 @dataclass(frozen=True)
 class NamedProfile:
+    """A profile and what it is called on the command line."""
+
     name: str
     profile: DeviceProfile
 
 
 def profile_names() -> tuple[str, ...]:
-    """Names of the profiles that come with the package, sorted."""
-    folder = resources.files("arcmobile.bench") / "devices"
-    files = (item.name for item in folder.iterdir())
-    return tuple(sorted(name.removesuffix(_SUFFIX) for name in files if name.endswith(_SUFFIX)))
+    """Return the names of the profiles that come with the package, sorted."""
+    return packaged_names(_FOLDER)
 
 
 def load_profile(name: str) -> NamedProfile:
-    """A profile by name, or from a file of one's own (``./board.toml``).
+    """Load a profile by name, or from a file (``./board.toml``).
 
     Raises:
-        InputError: there is none of that name, or the file is no valid profile.
+        InputError: there is none of that name, or the file is not a valid profile.
     """
     if name.endswith(_SUFFIX):
         path = Path(name)
@@ -142,12 +140,15 @@ def load_profile(name: str) -> NamedProfile:
             f"--device {name}: unknown; choose one of {', '.join(profile_names())}, "
             "or give a .toml file of your own"
         )
-    file = resources.files("arcmobile.bench") / "devices" / f"{name}{_SUFFIX}"
-    return NamedProfile(name, parse_profile(file.read_text(encoding="utf-8"), file.name))
+    return NamedProfile(name, DeviceProfile.model_validate(packaged_toml(f"{_FOLDER}/{name}")))
 
 
 def parse_profile(text: str, origin: str) -> DeviceProfile:
-    """A profile from TOML text; :class:`InputError` that names ``origin`` and the field."""
+    """Parse a profile from TOML text.
+
+    Raises:
+        InputError: it is not a valid profile; the message names ``origin`` and the field.
+    """
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of TOML's syntax, long integers, deep lists
@@ -155,6 +156,4 @@ def parse_profile(text: str, origin: str) -> DeviceProfile:
     try:
         return DeviceProfile.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{origin}: {where}: {first['msg']}") from None
+        raise InputError(f"{origin}: {first_problem(error)}") from None

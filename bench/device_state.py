@@ -74,9 +74,14 @@ class Clock:
 class DeviceState:
     """One look at a device; what it does not show is empty or ``None``.
 
-    ``temperatures`` of the CPU in degrees Celsius by sensor, ``cooling`` the level of each measure
-    that slows the CPU (0: off), ``counters`` what only grows when it throttles, ``flags`` the
-    firmware's own words, ``status`` Android's thermal status (0: none).
+    Attributes:
+        temperatures: of the CPU, in degrees Celsius, by sensor.
+        clocks: by group of cores.
+        governors: of the clocks.
+        cooling: level of each measure that slows the CPU; 0: off.
+        counters: what only grows when it throttles.
+        flags: the firmware's own words.
+        status: Android's thermal status; 0: none.
     """
 
     temperatures: Mapping[str, float] = field(default_factory=dict)
@@ -89,11 +94,12 @@ class DeviceState:
 
     @property
     def hottest(self) -> float | None:
+        """The highest temperature, in degrees Celsius."""
         return max(self.temperatures.values(), default=None)
 
     @property
     def shows_throttling(self) -> bool:
-        """Whether throttling would be seen here at all."""
+        """Whether this device would show throttling at all."""
         known = self.flags is not None or self.status is not None
         return known or bool(self.clocks or self.cooling or self.counters)
 
@@ -104,7 +110,7 @@ class DeviceState:
         return max(ratios, default=None)
 
     def throttling_now(self) -> tuple[str, ...]:
-        """What slows the CPU at this moment, in words."""
+        """Return what slows the CPU at this moment, in words."""
         reasons = [f"cooling {name}: level {n}" for name, n in self.cooling.items() if n > 0]
         reasons += sorted(self.flags or ())
         if self.status:
@@ -123,10 +129,11 @@ class RunStates:
 
     @property
     def all(self) -> tuple[DeviceState, ...]:
+        """Every look, in order."""
         return (self.before, *self.during, self.after)
 
     def throttling(self, limits: Mapping[str, int]) -> tuple[str, ...]:
-        """Why this run counts as throttled, in words; ``limits``: see :func:`highest_limits`."""
+        """Return why this run counts as throttled; ``limits``: see :func:`highest_limits`."""
         reasons = dict.fromkeys(reason for state in self.all for reason in state.throttling_now())
         for name, count in self.after.counters.items():
             if count > self.before.counters.get(name, count):
@@ -141,9 +148,9 @@ class RunStates:
 
 
 def highest_limits(runs: Iterable[RunStates]) -> dict[str, int]:
-    """The highest limit of each clock (kHz) over some runs: a lower one was lowered meanwhile.
+    """Return the highest limit of each clock (kHz) over some runs; lower ones are throttling.
 
-    A limit that its owner set once and for all is no throttling.
+    A limit that the owner set permanently is not.
     """
     highest: dict[str, int] = {}
     for run in runs:
@@ -161,7 +168,7 @@ def conditions_of(
     waited: float,
     notes: Iterable[str] = (),
 ) -> Conditions:
-    """The conditions over the runs of one measurement; ``waited`` in seconds.
+    """Return the conditions over the runs of one measurement; ``waited`` in seconds.
 
     ``limits`` are those of the whole sweep (:func:`highest_limits`).
     """
@@ -182,7 +189,7 @@ def conditions_of(
 
 
 def watched_files(sections: Sections) -> tuple[str, ...]:
-    """The files of a first look that are worth reading again and again during a run."""
+    """Return the files of a first look that are worth reading every second during a run."""
     chosen = {
         *_sensors(sections),
         *_labelled(sections, "cur_state", _CPU_COOLING),
@@ -192,7 +199,7 @@ def watched_files(sections: Sections) -> tuple[str, ...]:
 
 
 def parse_state(sections: Sections) -> DeviceState:
-    """The state in the output of :data:`STATE_SCRIPT`; what cannot be understood is left out."""
+    """Parse the output of :data:`STATE_SCRIPT`; what is not understood is left out."""
     service = sections.get(THERMAL_SERVICE, "")
     status = _HAL_STATUS.search(service)
     bits = _firmware_bits(sections)

@@ -38,7 +38,7 @@ _SYSROOT: Final = "/usr/aarch64-linux-gnu"  # of Debian's cross packages
 
 
 def has_wrong_smopa(cpu: str, version: str) -> bool:
-    """Whether a CPU model has SME and QEMU (first line of its ``--version``) computes it wrongly.
+    """Tell whether a CPU model has SME and QEMU (first line of ``--version``) computes it wrongly.
 
     Before version 9.0 the integer outer products came out wrong (QEMU issue 2083). The kernels
     that use them run and can be counted, but the sound of an int8 program is noise.
@@ -49,12 +49,12 @@ def has_wrong_smopa(cpu: str, version: str) -> bool:
 
 
 def base_sysroot() -> Path:
-    """Where the libraries of the emulated machine lie; ``QEMU_LD_PREFIX`` as QEMU has it."""
+    """Return the folder of the emulated machine's libraries; QEMU's ``QEMU_LD_PREFIX`` wins."""
     return Path(os.environ.get("QEMU_LD_PREFIX", _SYSROOT))
 
 
 def cpu_files(model: str, cores: int) -> dict[str, str]:
-    """The files of a machine with some cores of a QEMU model, by path without the leading slash."""
+    """Return the files of a machine with cores of a QEMU model, by path without leading slash."""
     midr = _MIDR.get(model, _MAX)
     processors = (
         f"processor\t: {index}\n"
@@ -86,11 +86,13 @@ def cpu_files(model: str, cores: int) -> dict[str, str]:
 
 @contextmanager
 def sysroot_for(sysroot: Path, cpu: str, cores: int = 1) -> Iterator[Path]:
-    """A folder for QEMU's ``-L`` that is ``sysroot`` and shows ``cores`` cores of a CPU model.
+    """Make a folder for QEMU's ``-L``: ``sysroot``, showing ``cores`` cores of a CPU model.
 
-    ``cpu`` may name features after the model, ``max,sme=off``. Gone when the block ends. A sysroot
-    that is not there gives a folder without libraries, which the emulator will miss. Raises
-    :class:`TargetError` if the folder cannot be filled.
+    ``cpu`` may name features after the model, ``max,sme=off``. The folder is removed when the block
+    ends. Where the sysroot does not exist, it has no libraries, which the emulator will miss.
+
+    Raises:
+        TargetError: the folder cannot be filled.
     """
     with tempfile.TemporaryDirectory(prefix="arcmobile-") as name:
         folder = Path(name)

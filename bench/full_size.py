@@ -79,11 +79,11 @@ class Workplace:
         return self.folder / self.preset
 
     def bundle(self, variant: Variant) -> Path:
-        """The bundle of a variant."""
+        """Return the bundle folder of a variant."""
         return self.folder / f"{self.preset}-{variant.name}"
 
     def result(self, variant: Variant) -> Path:
-        """The result file of a variant."""
+        """Return the result file of a variant."""
         return self.folder / f"{self.preset}-{variant.name}.json"
 
     def prepare(self, variants: Sequence[Variant], *, overwrite: bool) -> None:

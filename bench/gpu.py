@@ -38,7 +38,7 @@ from arcmobile.runtime.tensors import CONDITIONER, DECODER, DIT
 
 RESULT, CELLS = "latency.json", "latency-cells.json"
 GOAL_SECONDS, FLOOR_SECONDS = 0.040, 0.075
-"""Prompt to 11.9 s of sound on an H100: what is aimed at, and what the paper reports."""
+"""Prompt to 11.9 s of sound on an H100: the goal, and what the ARC paper reports."""
 
 _HEADLINE_STEPS: Final = 8
 _WARM_UPS: Final = 5
@@ -55,13 +55,16 @@ class Timing(Protocol):
     """Seconds of one generation."""
 
     @property
-    def total(self) -> float: ...
+    def total(self) -> float:
+        """From prompt to samples."""
+
     @property
-    def stages(self) -> dict[str, float]: ...
+    def stages(self) -> dict[str, float]:
+        """By stage."""
 
 
 class Generation(Protocol):
-    """A generation of fixed batch and steps; its noise is drawn from a seed."""
+    """A generation of fixed batch size and steps; its noise comes from a seed."""
 
     @property
     def graphs(self) -> bool:
@@ -69,31 +72,35 @@ class Generation(Protocol):
 
     @property
     def fallback(self) -> str:
-        """Why it does not although that was asked for."""
+        """Why it does not run as CUDA graphs although it should."""
 
-    def draw_noise(self, seed: int) -> None: ...
+    def draw_noise(self, seed: int) -> None:
+        """Draw the noise of the following runs."""
 
-    def run(self, prompts: Sequence[str], seconds: float) -> Timing: ...
+    def run(self, prompts: Sequence[str], seconds: float) -> Timing:
+        """Generate once, a sound per prompt."""
 
     def results(self) -> tuple[Array, Array]:
-        """Latent and audio of the first prompt of the last run, on the host."""
+        """Return latent and audio of the first prompt of the last run, on the host."""
 
 
 class Engine(Protocol):
     """A model on a device."""
 
-    def facts(self) -> EngineFacts: ...
+    def facts(self) -> EngineFacts:
+        """Describe model and device."""
 
     def prepare(self, dtype: Dtype, *, compiled: bool) -> str:
-        """Builds the networks in the place of the ones before; says in which form."""
+        """Build the networks instead of the previous ones; return the decoder's form."""
 
     def weights(self) -> Mapping[str, int]:
-        """Bytes of each network's weights on the device."""
+        """Return the bytes of each network's weights on the device."""
 
-    def generation(self, steps: int, batch: int) -> Generation: ...
+    def generation(self, steps: int, batch: int) -> Generation:
+        """Prepare generations of a batch size and number of steps."""
 
     def peak_bytes(self) -> int:
-        """Most memory taken since the last call."""
+        """Return the peak memory since the last call."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class Way:
-    """A way of computing, and what is measured of it."""
+    """A way of computing, at one batch size."""
 
     dtype: Dtype
     compiled: bool
@@ -118,6 +125,7 @@ class Way:
 
     @property
     def name(self) -> str:
+        """For messages: ``float16, compiled, batch 8``."""
         return f"{self.dtype}{', compiled' if self.compiled else ''}, batch {self.batch}"
 
 
@@ -156,7 +164,7 @@ class GpuProtocol:
     compiling: bool = True
 
     def ways(self) -> list[Way]:
-        """In the order of their worth: the first dtype and batch alone, compiled, then the rest."""
+        """Return the ways, most important first: first dtype and batch, compiled, then the rest."""
         first, *others = self.dtypes
         one, *larger = self.batches
         ways = [Way(first, False, one)]
@@ -222,11 +230,15 @@ class _Run:
 
     @property
     def left(self) -> float:
-        """Seconds of the budget."""
+        """Seconds of the budget that are left."""
         return self.protocol.seconds - (time.monotonic() - self.begin)
 
     def attempt(self, name: str, action: Callable[[], _T]) -> _T | None:
-        """What the action gives; None, and a line, where it fails."""
+        """Return what the action returns; ``None``, with a line, where it fails.
+
+        Raises:
+            ArcMobileError: the user can fix what failed.
+        """
         try:
             return action()
         except ArcMobileError:
@@ -241,7 +253,7 @@ class _Run:
         self.report(line)
 
     def reference(self) -> None:
-        """Latents and sounds of the float32 model, one prompt, by number of steps."""
+        """Generate with the float32 model, one prompt, for each number of steps."""
         self.engine.prepare("float32", compiled=False)
         for steps in self.protocol.steps:
             generation = self.engine.generation(steps, 1)
@@ -250,7 +262,7 @@ class _Run:
             self.exact[steps] = generation.results()
 
     def measure(self, way: Way) -> None:
-        """All numbers of steps of one way."""
+        """Measure all numbers of steps of one way."""
         needed = self.slowest_way + (self.compiling if way.compiled else 0.0)
         if self.found and self.left < needed:
             self.leave_out(f"{way.name}: left out, {max(0.0, self.left):.0f} s of the budget left")
@@ -268,9 +280,11 @@ class _Run:
             self.slowest_way = max(self.slowest_way, time.monotonic() - begin)
 
     def outcome(self) -> GpuRun:
+        """Return what is known so far."""
         return GpuRun(tuple(self.found), tuple(self.left_out))
 
     def write(self) -> None:
+        """Write all results, and the fastest alone."""
         write_results(self.out / CELLS, self.found, overwrite=True)
         if fastest := self.outcome().fastest:
             fastest.write(self.out / RESULT, overwrite=True)
@@ -314,7 +328,7 @@ class _Run:
     def measurement(
         self, way: Way, steps: int, timings: Sequence[Timing], prepared: float
     ) -> Measurement:
-        """The figures of one cell; ``prepared``: seconds of building, compiling, capturing."""
+        """Return the figures of a cell; ``prepared``: seconds of building, compiling, capturing."""
         total = Figure(values=tuple(one.total for one in timings))
         stages = {}
         for name in timings[0].stages:
@@ -340,7 +354,7 @@ class _Run:
         )
 
     def bundle(self, way: Way, steps: int, generation: Generation) -> BundleFacts:
-        """The networks as they ran, and the SNR of latent and audio against float32."""
+        """Describe the networks as they ran, with the SNR of latent and audio to float32."""
         weights = dict(self.engine.weights())
         form = (way.dtype, "compiled" * way.compiled, "CUDA graphs" * generation.graphs)
         ratios: dict[str, float | None] = {}
@@ -363,7 +377,7 @@ class _Run:
 
 
 def snr_db(made: Array, exact: Array) -> float | None:
-    """Signal-to-noise ratio in dB; None where nothing differs, or it is not finite."""
+    """Return the signal-to-noise ratio in dB; ``None`` where equal or not finite."""
     noise = float(np.square(made.astype(np.float64) - exact).sum())
     signal = float(np.square(exact.astype(np.float64)).sum())
     if not np.isfinite(noise) or noise == 0 or signal == 0:

@@ -2,9 +2,9 @@
 
 The counting is done by a plugin (``bench/tcg_plugin``). Unlike times, the counts of a binary and an
 input repeat, so recipes and kernels can be compared on any machine. What could make them differ is
-kept away: one thread, an empty environment, fixed random numbers, and a fixed description of the
-CPU (:mod:`arcmobile.bench.emulated_cpu`). Left are the digits of process numbers and memory sizes
-that the runner reads, some tens of instructions, and of the times it prints, in ``finish``.
+excluded: one thread, an empty environment, fixed random numbers, and a fixed description of the CPU
+(:mod:`arcmobile.bench.emulated_cpu`). What remains are the digits of process numbers and memory
+sizes that the runner reads, some tens of instructions, and of the times it prints, in ``finish``.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from arcmobile.bench.emulated_cpu import DEFAULT_CPU
 from arcmobile.bench.labels import STAGES
 from arcmobile.bench.measure import runner_facts
+from arcmobile.bench.records import Record, parse_record
 from arcmobile.bench.result import (
     Environment,
     InstructionProfile,
@@ -72,9 +73,7 @@ _SHARE_OF_A_KERNEL: Final = 0.1  # less is what kernels do besides their main wo
 _NO_INT8_BELOW: Final = 0.02  # of the multiply-adds of a stage
 
 
-class _Stage(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Stage(Record):
     name: Annotated[str, Field(min_length=1, max_length=16)]
     total: Annotated[int, Field(ge=0)]
     classes: dict[str, Annotated[int, Field(ge=0)]]
@@ -88,10 +87,8 @@ class _Stage(BaseModel):
         return self
 
 
-class _PluginFile(BaseModel):
+class _PluginFile(Record):
     """What the plugin writes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     profile_version: Literal[1]
     target: Literal["aarch64"]
@@ -110,6 +107,9 @@ class _PluginFile(BaseModel):
         return self
 
 
+_PLUGIN_FILE: Final = TypeAdapter(_PluginFile)
+
+
 @dataclass(frozen=True)
 class CountedRun:
     """The counts of a run, what ran it, and on what."""
@@ -121,7 +121,7 @@ class CountedRun:
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest disagreement between repeats: ``ratio`` of the larger count."""
+    """The largest difference between repeats, as a ``ratio`` of the larger count."""
 
     ratio: float
     stage: str = ""
@@ -131,7 +131,7 @@ class Difference:
 def count_instructions(
     bundle: Bundle, request: RunRequest, options: TargetOptions, *, plugin: Path = PLUGIN
 ) -> CountedRun:
-    """Runs ``bundle`` once under emulation as ``options.cpu`` and counts, with one thread.
+    """Run ``bundle`` once under emulation as ``options.cpu``, with one thread, and count.
 
     Raises:
         TargetError: plugin, emulator, its libraries or the runner are missing, or one of them
@@ -182,14 +182,16 @@ def _run(target: QemuTarget, request: RunRequest) -> RunRecord:
 
 
 def parse_counts(text: str, cpu: str) -> InstructionProfile:
-    """The profile in a file of the plugin; :class:`TargetError` if it is not one, or incomplete."""
+    """Parse the plugin's file.
+
+    Raises:
+        TargetError: it is something else, or incomplete.
+    """
     try:
-        file = _PluginFile.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
+        file = parse_record(text, _PLUGIN_FILE, strict=True)
+    except ValueError as error:
         raise TargetError(
-            f"the instruction counts cannot be used ({where}: {first['msg']}); "
+            f"the instruction counts cannot be used ({error}); "
             "build runner and plugin again: make native-arm64"
         ) from error
     stages = {
@@ -200,9 +202,9 @@ def parse_counts(text: str, cpu: str) -> InstructionProfile:
 
 
 def largest_difference(profiles: Sequence[InstructionProfile]) -> Difference:
-    """Where repeats of a run disagree most, over all classes of all stages but ``finish``.
+    """Return where repeats of a run differ most, over all classes of all stages but ``finish``.
 
-    ``ratio`` is 0 where they are the same. A stage that is not in all of them differs by 1.
+    ``ratio`` is 0 where they are equal. A stage that is not in all of them differs by 1.
     """
     worst = Difference(0.0)
     names = dict.fromkeys(name for profile in profiles for name in profile.stages)
@@ -219,10 +221,10 @@ def largest_difference(profiles: Sequence[InstructionProfile]) -> Difference:
 
 
 def int8_kernels(classes: Mapping[str, int]) -> str:
-    """The kind of int8 kernel that did a stage's work, the main one first.
+    """Return the kinds of int8 kernel that did a stage's work, the main one first.
 
-    Told by the multiply-adds that the instructions do; ``no int8 kernel`` where those are few
-    beside the float ones.
+    Kinds are known by the multiply-adds of their instructions; ``no int8 kernel`` where those are
+    few compared with the float ones.
     """
     work = _work(classes, _INT8_WORK)
     total = sum(work.values())
@@ -232,7 +234,7 @@ def int8_kernels(classes: Mapping[str, int]) -> str:
 
 
 def float_kernels(classes: Mapping[str, int]) -> str:
-    """The kind of float kernel that did a stage's float work, the main one first."""
+    """Return the kinds of float kernel that did a stage's float work, the main one first."""
     work = _work(classes, _FLOAT_WORK)
     return _main_kernels(work) if any(work.values()) else "no float kernel"
 

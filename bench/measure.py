@@ -1,7 +1,7 @@
 """The protocol of a measurement: cold loads, warm-ups, then repeats, each in a fresh process.
 
-In a sweep over thread counts the counts take turns within each round, and another one begins each
-time, so that a drift of the device hits all of them alike.
+Thread counts and bundles take turns within each round, and another one begins each round, so that a
+drift of the device affects all of them alike.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class Cooling:
     interval: float = 5.0
 
     def is_cool(self, state: DeviceState) -> bool:
+        """Tell whether the device may run."""
         hottest = state.hottest
         too_warm = self.celsius is not None and hottest is not None and hottest > self.celsius
         return not too_warm and not state.throttling_now()
@@ -226,7 +227,8 @@ def measure_in_turns(
 
     Raises:
         InputError: the request does not fit a bundle, or a target its bundle's backend.
-        TargetError: a machine or a runner failed.
+        ArcMobileError: a machine or a runner failed.
+        KeyboardInterrupt: the user stopped it.
     """
     counter = _Counter(report)
     sessions = []
@@ -268,7 +270,7 @@ def bench_result(
     instructions: tuple[InstructionProfile, ...] = (),
     operators: tuple[OperatorProfile, ...] = (),
 ) -> BenchResult:
-    """The result of a run on ``bundle``; ``plan`` is that of ``request`` on its manifest."""
+    """Make the result of a run on ``bundle``; ``plan`` is that of ``request`` on its manifest."""
     return BenchResult(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         arcmobile=metadata.version("arcmobile"),
@@ -339,7 +341,7 @@ def _measurement(
 
 
 def is_clean(conditions: Conditions, *, cooled: bool) -> bool:
-    """Whether the figures may stand for the device: it did not throttle, and began cool."""
+    """Tell whether the figures may stand for the device: no throttling, and a cool start."""
     return conditions.throttled is not True and cooled
 
 
@@ -360,7 +362,9 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if threads > (cores := environment.cores):
-        notes.append(f"{counted(threads, 'thread')} on {counted(cores, 'core')}: they wait in turn")
+        notes.append(
+            f"{counted(threads, 'thread')} on {counted(cores, 'core')}: threads wait for cores"
+        )
     spread = (total.maximum - total.minimum) / total.median if total.median else 0.0
     if spread > _WIDE_SPREAD:
         notes.append(f"runs differ by {spread:.0%}: the machine is busy or changes its clock")
@@ -379,7 +383,7 @@ def _warmth(state: DeviceState, limit: float | None) -> str:
 
 
 def runner_facts(target: Target, stats: PythonStats, backend: str) -> RunnerFacts:
-    """What ran the bundle on a target, as the figures of one run tell."""
+    """Describe what ran the bundle on a target, from the figures of one run."""
     if isinstance(stats, NativeStats):
         versions = {
             "arcmobile-run": stats.runner.version,
@@ -393,7 +397,7 @@ def runner_facts(target: Target, stats: PythonStats, backend: str) -> RunnerFact
 
 
 def bundle_facts(bundle: Bundle) -> BundleFacts:
-    """What was run, from the manifest."""
+    """Describe the bundle, from its manifest."""
     manifest = bundle.manifest
     components = manifest.components
     return BundleFacts(

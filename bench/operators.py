@@ -69,7 +69,7 @@ def profile_bundle(
     threads: int | None = None,
     runs: int = DEFAULT_RUNS,
 ) -> tuple[OperatorProfile, ...]:
-    """Runs every component ``runs`` times on what the request feeds it; one more run warms up.
+    """Run every component ``runs`` times on its inputs for the request; one more run warms up.
 
     The DiT gets the first step's input, the decoder's parts their first window's. ``threads`` is
     the size of the thread pool, ``None`` all CPUs.
@@ -93,10 +93,10 @@ def profile_bundle(
 
 
 def read_folder(folder: Path) -> tuple[OperatorProfile, ...]:
-    """Profiles of the ``PREFIX.COMPONENT.etdp`` that ``arcmobile-run --etdump PREFIX`` wrote.
+    """Read the ``PREFIX.COMPONENT.etdp`` files that ``arcmobile-run --etdump PREFIX`` wrote.
 
     Raises:
-        InputError: no such file in ``folder``, several of a component, or one is no ETDump.
+        InputError: no such file in ``folder``, several of a component, or one is not an ETDump.
     """
     profiles = []
     for name, found in _dumps(folder).items():
@@ -127,7 +127,7 @@ def _dumps(folder: Path) -> dict[str, list[Path]]:
 
 
 def summarise(component: str, runs: Sequence[Run]) -> OperatorProfile:
-    """The median run by operator; the first run is left out where there are more.
+    """Summarize the median run by operator; the first run is left out where there are more.
 
     All figures are of one run, so they add up to its total. Calls of the same kind are summed.
     """
@@ -161,10 +161,10 @@ def summarise(component: str, runs: Sequence[Run]) -> OperatorProfile:
 
 
 def read_trace(dump: bytes, *, where: str) -> list[Run]:
-    """The runs in an ETDump, in order; ``where`` names it in errors.
+    """Return the runs in an ETDump, in order; ``where`` names it in errors.
 
     Raises:
-        InputError: it is no ETDump or holds no run.
+        InputError: it is not an ETDump, or holds no run.
     """
     from executorch.devtools.inspector import Inspector, TimeScale
 
@@ -211,7 +211,7 @@ def _runs(events: Iterable[Any]) -> list[Run]:
 
 
 class _Recorder(Engine):
-    """Runs another engine and keeps the first inputs of each component, in the manifest's order."""
+    """An engine that runs another one and keeps the first inputs of each component, in order."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine.manifest)
@@ -238,7 +238,7 @@ class _Recorder(Engine):
 def _record_inputs(
     bundle: Bundle, request: GenerationRequest, threads: int | None
 ) -> Mapping[str, tuple[Entry, list[Array]]]:
-    """Generates with one step, up to the first chunk of sound, and keeps what went in."""
+    """Generate with one step, up to the first chunk of sound; keep each component's inputs."""
     from arcmobile.runtime.generate import Pipeline
     from arcmobile.runtime.tokenizer import PromptTokenizer
 
@@ -256,7 +256,11 @@ def _record_inputs(
 def _trace(
     bundle: Bundle, component: Component, entry: Entry, inputs: Sequence[Array], runs: int
 ) -> bytes:
-    """The ETDump of some runs of an entry; the thread pool stays as the engine left it."""
+    """Return the ETDump of some runs of an entry; the thread pool stays as the engine left it.
+
+    Raises:
+        EngineError: ExecuTorch refuses the program.
+    """
     import torch
     from executorch.runtime import Runtime
 

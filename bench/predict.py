@@ -1,4 +1,4 @@
-"""Prediction of the time a generation takes on a device that is not at hand: a roofline per stage.
+"""Prediction of the time of a generation on a device that is not at hand: a roofline per stage.
 
 Two kinds of operators, run one after the other as XNNPACK does:
 
@@ -8,8 +8,8 @@ Two kinds of operators, run one after the other as XNNPACK does:
 * everything else (activations, norms, softmax, additions): one pass each over its tensors, at the
   memory's pace where these do not fit the last cache.
 
-No program reaches the peaks of a device, so each is multiplied by a share. The shares are
-:data:`OPTIMISTIC`, what single kernels reach, and :data:`EXPECTED`, less by :data:`TYPICAL`.
+No program reaches the peaks of a device, so each is multiplied by a share: :data:`OPTIMISTIC`, what
+single kernels reach, or :data:`EXPECTED`, that times :data:`TYPICAL`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Shares:
     sustained: bool
 
     def times(self, factor: float) -> Shares:
-        """All shares times the factor, at sustained clocks."""
+        """Return all shares times the factor, at sustained clocks."""
         return Shares(
             simd={kind: share * factor for kind, share in self.simd.items()},
             outer=self.outer * factor,
@@ -76,7 +76,7 @@ OPTIMISTIC: Final = Shares(
 )
 # Whole programs on devices with other things to do, with kernels that were not tuned for their
 # cores, on cores of different speed: taken as this part of what single kernels reach. A round
-# figure, not fitted; how far off it leads is what the published figures show.
+# figure, not fitted; the published figures show the error it leads to.
 TYPICAL: Final = 0.7
 EXPECTED: Final = OPTIMISTIC.times(TYPICAL)
 
@@ -141,6 +141,7 @@ class StageTime:
 
     @property
     def seconds(self) -> float:
+        """Products and everything else."""
         return self.products + self.elementwise
 
 
@@ -152,11 +153,12 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
+        """All stages."""
         return sum(stage.seconds for stage in self.stages)
 
     @property
     def first_audio(self) -> float:
-        """Until the first chunk of sound is there."""
+        """Seconds until the first chunk of sound."""
         return sum(stage.first for stage in self.stages)
 
 
@@ -174,9 +176,11 @@ class Prediction:
 def predict(
     workload: Workload, device: NamedProfile, threads: int | None = None, *, outer: bool = True
 ) -> Prediction:
-    """Time of a workload on a device.
+    """Estimate the time of a workload on a device.
 
     Args:
+        workload: what is computed.
+        device: where.
         threads: None for the profile's default; they take the fastest cores.
         outer: whether the matrix unit is used where there is one.
 
@@ -201,7 +205,7 @@ def predict(
 def rate(
     device: DeviceProfile, arithmetic: Arithmetic, kind: Kind, threads: int, outer: bool = True
 ) -> Rate:
-    """The peak of a kind of product on the threads' cores, at the stated clocks."""
+    """Return the peak of a kind of product on the threads' cores, at the stated clocks."""
     unit, product = device.matrix_unit, _OUTER.get((arithmetic, kind))
     if outer and unit is not None and product is not None and product in unit.gmacs:
         return Rate(unit.gmacs[product], unit.name)
@@ -215,7 +219,7 @@ def rate(
 
 
 def bandwidth(device: DeviceProfile, threads: int) -> float:
-    """Bytes per second the threads' cores draw from memory at most."""
+    """Return the bytes per second that the threads' cores draw from memory at most."""
     cores = sum(cluster.bandwidth_gb_s for cluster in device.placed(threads))
     return min(cores, device.memory.bandwidth_gb_s) * _GIGA
 
@@ -298,7 +302,7 @@ def _call(
 
 
 def assumptions(one: Prediction) -> list[str]:
-    """What a prediction takes for granted, in sentences."""
+    """Return what a prediction assumes, in sentences."""
     profile, shares = one.device.profile, sorted(OPTIMISTIC.simd.values())
     lines = [
         f"at best {_percent(shares[0])} to {_percent(shares[-1])} of the instructions' peak "

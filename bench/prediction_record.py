@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 
 from arcmobile.bench.predict import Prediction
 from arcmobile.bench.published import Check
-from arcmobile.bench.records import AnyFigure, Duration, Positive, Quantity, read_record
+from arcmobile.bench.records import AnyFigure, Duration, Positive, Quantity, Record, read_record
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class StageRecord(_Record):
+class StageRecord(Record):
     """Seconds of all calls of a stage; see :class:`arcmobile.bench.predict.StageTime`."""
 
     calls: Quantity
@@ -28,7 +24,7 @@ class StageRecord(_Record):
     instructions: dict[str, str]
 
 
-class CheckRecord(_Record):
+class CheckRecord(Record):
     """A published figure; ``off`` is (predicted - published) / published."""
 
     title: str
@@ -36,7 +32,7 @@ class CheckRecord(_Record):
     says: str
 
 
-class PredictionRecord(_Record):
+class PredictionRecord(Record):
     """Seconds of computing, without loading."""
 
     device: str
@@ -57,6 +53,7 @@ class PredictionRecord(_Record):
     def of(
         cls, one: Prediction, assumptions: list[str], checks: tuple[Check, ...]
     ) -> PredictionRecord:
+        """Make the record of a prediction, with what it assumes and the published figures."""
         pairs = zip(one.expected.stages, one.optimistic.stages, strict=True)
         return cls(
             device=one.device.name,
@@ -93,12 +90,16 @@ _FILE: TypeAdapter[tuple[PredictionRecord, ...]] = TypeAdapter(tuple[PredictionR
 
 
 def dump(records: list[PredictionRecord]) -> str:
-    """JSON text of a list of predictions."""
+    """Return the JSON text of a list of predictions."""
     return _FILE.dump_json(tuple(records), indent=2).decode()
 
 
 def read(path: Path) -> tuple[PredictionRecord, ...]:
-    """The predictions in a file; :class:`InputError` if it holds none."""
+    """Read the predictions in a file.
+
+    Raises:
+        InputError: it cannot be read, or holds none.
+    """
     return read_record(
         path,
         _FILE,

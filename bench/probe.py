@@ -14,7 +14,7 @@ _MARK: Final = "@@ "
 
 
 def probe_script(patterns: Sequence[str], commands: Sequence[str] = ()) -> str:
-    """A POSIX shell script that prints the readable files and the commands' output, marked.
+    """Return a POSIX shell script that prints the readable files and the commands' output, marked.
 
     ``patterns`` are globs without blanks; what does not exist or cannot be read is left out.
     """
@@ -27,7 +27,7 @@ def probe_script(patterns: Sequence[str], commands: Sequence[str] = ()) -> str:
 
 
 def parse_sections(text: str) -> dict[str, str]:
-    """The output of :func:`probe_script`; blank lines and zero bytes at the edges are dropped."""
+    """Parse the output of :func:`probe_script`; drop blank lines and zero bytes at the edges."""
     sections: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in text.splitlines():

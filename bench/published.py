@@ -1,27 +1,24 @@
-"""The predictions held against figures that were measured: how far off they are, and which way."""
+"""Predictions compared with published measurements: by how much they differ, and which way."""
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from importlib import resources
 from statistics import median
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from arcmobile.bench.device_profiles import load_profile
 from arcmobile.bench.predict import Prediction, predict
+from arcmobile.bench.records import Record, packaged_toml
 from arcmobile.bench.workload import mixed_workload
 
 _MODEL: Final = "sao-small"
 _ABOUT_RIGHT: Final = 0.05
 
 
-class Point(BaseModel):
+class Point(Record):
     """A published time of one generation of the whole duration; see ``bench/published.toml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
     year: int
@@ -32,7 +29,7 @@ class Point(BaseModel):
     recipes: dict[str, str]  # by stage
     own: bool = False  # measured by this project, with the default windows
     source: str
-    reading: str  # what the source does not say and how we take it
+    reading: str  # what the source leaves open, and how we read it
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,12 @@ class Check:
 
     @property
     def factor(self) -> float:
-        """By how much the prediction is off, either way: 1 or more."""
+        """Ratio of prediction and measurement, the larger over the smaller: 1 or more."""
         ratio = self.prediction.expected.seconds / self.point.seconds
         return max(ratio, 1 / ratio)
 
     def sentence(self) -> str:
-        """E.g. ``predicted 5.9 s (3.6 at best), measured 7 s: 16 % low``."""
+        """Return, e.g., ``predicted 5.9 s (3.6 at best), measured 7 s: 16 % low``."""
         expected, best = self.prediction.expected.seconds, self.prediction.optimistic.seconds
         verdict = f"{abs(self.off):.0%}".replace("%", " %") + (" high" if self.off > 0 else " low")
         if abs(self.off) < _ABOUT_RIGHT:
@@ -66,13 +63,12 @@ class Check:
 
 
 def published_points() -> tuple[Point, ...]:
-    file = resources.files("arcmobile.bench") / "published.toml"
-    content = tomllib.loads(file.read_text(encoding="utf-8"))
-    return tuple(Point.model_validate(point) for point in content["points"])
+    """Return the points of ``bench/published.toml``."""
+    return tuple(Point.model_validate(point) for point in packaged_toml("published")["points"])
 
 
 def check_published() -> tuple[Check, ...]:
-    """Every published point with its prediction."""
+    """Return every published point with its prediction."""
     checks = []
     for point in published_points():
         workload = mixed_workload(_MODEL, point.recipes, point.steps, whole_decode=not point.own)
@@ -82,9 +78,9 @@ def check_published() -> tuple[Check, ...]:
 
 
 def summary(checks: tuple[Check, ...]) -> str:
-    """How far to trust a prediction, in a sentence."""
+    """Return how far to trust a prediction, in a sentence."""
     others = [check.factor for check in checks if not check.point.own]
     return (
-        f"Off by a factor of {median(others):.1f} in the middle and {max(others):.1f} at worst: "
+        f"Median error {median(others):.1f}x, {max(others):.1f}x at worst: "
         "good for comparing devices and recipes, not for promises."
     )

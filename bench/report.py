@@ -1,8 +1,8 @@
 """The report: one self-contained HTML page from one or several results.
 
-:mod:`arcmobile.bench.report_page` says what stands on the page, ``report.html.j2`` how it looks.
-Results may come from anywhere, so the template escapes every word of them, and the page loads
-nothing and runs no script.
+:mod:`arcmobile.bench.report_page` decides what is on the page, ``report.html.j2`` how it looks.
+Results may come from anywhere, so the template escapes every word of them; the page loads nothing
+and runs no script.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from arcmobile.runtime.whole_output import write_whole_text
 
 
 def render(results: Sequence[BenchResult], predictions: Sequence[PredictionRecord] = ()) -> str:
-    """The page as HTML text.
+    """Render the page as HTML text.
 
     Args:
         results: one or more; with several, the page compares them.
@@ -35,7 +35,7 @@ def render(results: Sequence[BenchResult], predictions: Sequence[PredictionRecor
 
 
 def with_profiles(results: Sequence[BenchResult]) -> list[BenchResult]:
-    """Profiles without timings joined to the first timed result of the same bundle.
+    """Join profiles without timings to the first timed result of the same bundle.
 
     Instructions are those of a whole sound, so that has to be the same; operators are of one call.
     """
@@ -64,5 +64,9 @@ def write_report(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Writes the page whole or not at all; :class:`OutputError`, also where it is there."""
+    """Write the page whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written, or exists and may not be replaced.
+    """
     write_whole_text(path, render(results, predictions), overwrite=overwrite, option="--out")

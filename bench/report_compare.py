@@ -37,7 +37,7 @@ class Forecast:
 
 
 def comparisons(results: Sequence[BenchResult]) -> tuple[Comparison, ...]:
-    """Bars side by side, a chart for each figure that at least two results have.
+    """Lay out bars side by side, a chart for each figure that at least two results have.
 
     Times and memory of an emulator are left out: on one axis with a device's they would mislead.
     """
@@ -70,13 +70,13 @@ def _comparison(
 
 
 def emulated_letters(results: Sequence[BenchResult]) -> str:
-    """``C, D``: the results that come from an emulator."""
+    """Return the letters of the results that come from an emulator: ``C, D``."""
     letters = (result_letter(i) for i, one in enumerate(results) if one.environment.emulated)
     return ", ".join(letters)
 
 
 def forecast(prediction: PredictionRecord, results: Sequence[BenchResult]) -> Forecast:
-    """Stages of the prediction over those of every result, at its thread count if measured."""
+    """Lay out a prediction's stages with those of each result, at its thread count if measured."""
     rows = []
     verdicts = []
     for i, result in enumerate(results):

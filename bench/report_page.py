@@ -1,4 +1,4 @@
-"""What stands on the report's page: words, and charts as geometry."""
+"""The report's page: words, and charts as geometry."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ class Notice:
 
 @dataclass(frozen=True)
 class Row:
+    """A row of a table; ``strong`` rows stand out."""
+
     cells: tuple[str, ...]
     strong: bool = False
 
@@ -85,11 +87,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
+    """The whole page; ``emulated``: letters of the results whose times are not compared."""
+
     title: str
     subtitle: str
     sections: tuple[Section, ...]
     comparisons: tuple[Comparison, ...]
-    emulated: str  # letters of the results that are not compared by time
+    emulated: str
     forecasts: tuple[Forecast, ...]
     license_notice: str
 
@@ -97,7 +101,7 @@ class Page:
 def build_page(
     results: Sequence[BenchResult], predictions: Sequence[PredictionRecord] = ()
 ) -> Page:
-    """What stands on the page, in words and in percent."""
+    """Lay out the page, in words and in percent."""
     several = len(results) > 1
     models = list(dict.fromkeys(result.bundle.model_id for result in results))
     notices = [result.bundle.license_notice for result in results if result.bundle.license_notice]
@@ -198,7 +202,7 @@ def _tiles(result: BenchResult) -> tuple[Tile, ...]:
 
 
 def _timeline(result: BenchResult) -> BarChart:
-    """Loading and computing by stage, one bar per thread count."""
+    """Lay out loading and computing by stage, one bar per thread count."""
     rows = []
     for one in result.measurements:
         segments = []
@@ -295,7 +299,7 @@ def _program_format(backend: str) -> str:
 
 
 def _card(result: BenchResult) -> tuple[tuple[str, str], ...]:
-    """The model card: what it is, and what it takes."""
+    """Return the model card: what it is, and what it needs."""
     bundle, request, best = result.bundle, result.request, result.best
     versions = ", ".join(f"{name} {version}" for name, version in result.runner.versions.items())
     rows = [

@@ -58,7 +58,7 @@ class OperatorSection:
 def instruction_sections(
     profiles: Sequence[InstructionProfile],
 ) -> tuple[InstructionSection, ...]:
-    """Each bar is a stage, its segments the shares of classes."""
+    """Lay out a bar per stage, its segments the shares of the classes."""
     sections = []
     for profile in profiles:
         total = sum(stage.total for stage in profile.stages.values())
@@ -109,7 +109,7 @@ def _products(profile: InstructionProfile) -> str:
 
 
 def operator_sections(profiles: Sequence[OperatorProfile]) -> tuple[OperatorSection, ...]:
-    """Bars of the slowest operators, those of the delegate apart from those outside."""
+    """Lay out bars of the slowest operators, inside the delegate and outside."""
     sections = []
     for profile in profiles:
         if not profile.operators or profile.total < _SHORTEST:

@@ -1,7 +1,7 @@
 """The result of a benchmark run: one versioned JSON file, written here and read here.
 
-A figure keeps every value that was measured, in the order of the runs, so that a reader can draw
-the spread or test for a drift; medians and percentiles are derived, never stored.
+A figure keeps every measured value in the order of the runs, so that a reader can draw the spread
+or test for a drift; medians and percentiles are derived, never stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from arcmobile.bench.records import (
     AnyFigure,
@@ -20,6 +20,7 @@ from arcmobile.bench.records import (
     Duration,
     Positive,
     Quantity,
+    Record,
     parse_record,
     read_bounded,
 )
@@ -29,13 +30,6 @@ from arcmobile.runtime.whole_output import write_whole_text
 RESULT_VERSION: Final = 1
 
 
-class Record(BaseModel):
-    """A part of a result file: frozen, and strict about its fields."""
-
-    # NaN and infinity are no JSON and mean a broken measurement.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class Figure(Record):
     """One quantity over the repeats, in the order they ran; seconds or bytes."""
 
@@ -43,19 +37,22 @@ class Figure(Record):
 
     @property
     def median(self) -> float:
+        """The median of the repeats."""
         return float(median(self.values))
 
     @property
     def minimum(self) -> float:
+        """The least value."""
         return min(self.values)
 
     @property
     def maximum(self) -> float:
+        """The largest value."""
         return max(self.values)
 
     @property
     def p90(self) -> float:
-        """The 90th percentile, nearest rank: a value that was measured."""
+        """The 90th percentile by nearest rank, which is a measured value."""
         return sorted(self.values)[math.ceil(0.9 * len(self.values)) - 1]
 
 
@@ -94,7 +91,7 @@ class Measurement(Record):
     """All repeats at one thread count; seconds of wall time and bytes.
 
     ``clean`` is false where the device throttled or something else disturbed the runs; ``notes``
-    then say what. ``load_cold`` is the loading time with the program files out of the page cache,
+    say what. ``load_cold`` is the loading time with the program files out of the page cache,
     where the target can empty it.
     """
 
@@ -120,7 +117,7 @@ class Measurement(Record):
 
 
 class Environment(Record):
-    """What it ran on.
+    """The machine it ran on.
 
     ``features`` are the ISA extensions as Linux names them (``asimddp``); ``ceilings``, by name
     with unit, the peak rates that were measured on it.
@@ -136,7 +133,7 @@ class Environment(Record):
     system: str = ""
     governor: str | None = None
     emulated: bool = False
-    ceilings: dict[str, Quantity] = {}
+    ceilings: dict[str, Quantity] = Field(default_factory=dict)
 
 
 class ProcessFigures(Record):
@@ -154,11 +151,11 @@ class RunnerFacts(Record):
     """
 
     kind: Literal["native", "python", "torch"]
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 class BundleFacts(Record):
-    """What was run. ``digest`` is the sha256 of the manifest, which holds those of all files."""
+    """The bundle that ran; ``digest``: sha256 of the manifest, which holds those of all files."""
 
     name: str
     model_id: str
@@ -198,7 +195,7 @@ class InstructionProfile(Record):
 
 
 class OperatorTime(Record):
-    """One operator or delegate call of a program: seconds of one run and how often it was called"""
+    """One operator or delegate call of a program: seconds of one run, and how often it ran."""
 
     name: str
     seconds: Quantity
@@ -216,10 +213,10 @@ class OperatorProfile(Record):
 
 
 class BenchResult(Record):
-    """A benchmark run: what ran, on what, and all that was measured.
+    """A benchmark run: what ran, on what, and everything that was measured.
 
-    ``export`` are the figures of the process that exported the bundle, where the benchmark started
-    it.
+    ``export`` holds the figures of the process that exported the bundle, where the benchmark
+    started it.
     """
 
     result_version: Literal[1] = RESULT_VERSION

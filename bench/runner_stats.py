@@ -1,4 +1,4 @@
-"""What a runner says of one generation: its figures as JSON, checked before they are believed.
+"""A runner's figures of one generation: JSON, checked before use.
 
 Two runners write it: `arcmobile-run --stats json` (one object) and `arcmobile generate
 --stats-json` (a list of records, one per sound).
@@ -21,7 +21,7 @@ Whole = Annotated[int, Field(ge=1, le=1 << 31)]
 
 
 class _Facts(BaseModel):
-    # A newer runner may say more; what is read here must be right.
+    # A newer runner may add fields; those read here must be right.
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
@@ -75,7 +75,7 @@ class PythonStats(_Facts):
         return max(self.peak_memory_bytes.values(), default=0)
 
     def calls(self, stage: str) -> tuple[float, ...]:
-        """Seconds of each call of a stage: one, the sampler's steps, the chunks of sound."""
+        """Return the seconds of each call of a stage: one, the sampler's steps, the chunks."""
         by_stage = {DIT: self.dit_step_seconds, DECODER: self.decode_window_seconds}
         return by_stage.get(stage, (self.conditioner_seconds,))
 
@@ -101,6 +101,7 @@ class NativeStats(PythonStats):
 
     @property
     def peak_bytes(self) -> int:
+        """Peak of the process."""
         return self.process_peak_bytes
 
 
@@ -109,30 +110,35 @@ _NATIVE: Final = TypeAdapter(NativeStats)
 
 
 def parse_native(text: str) -> NativeStats:
-    """The figures in the standard output of `arcmobile-run`; :class:`TargetError` if broken."""
+    """Parse the standard output of `arcmobile-run --stats json`.
+
+    Raises:
+        TargetError: it cannot be used.
+    """
     try:
         return parse_record(text, _NATIVE, strict=True)
     except ValueError as error:
-        raise _broken("arcmobile-run", text, error) from error
+        raise TargetError(_broken("arcmobile-run", text, error)) from error
 
 
 def parse_python(text: str) -> PythonStats:
-    """The figures of the one sound in a file of `arcmobile generate --stats-json`.
+    """Parse the file of one sound of `arcmobile generate --stats-json`.
 
-    Raises :class:`TargetError` if they are broken.
+    Raises:
+        TargetError: it cannot be used.
     """
     try:
         records = parse_record(text, _RECORDS, strict=True)
     except ValueError as error:
-        raise _broken("arcmobile generate", text, error) from error
+        raise TargetError(_broken("arcmobile generate", text, error)) from error
     if len(records) != 1:
         raise TargetError(f"arcmobile generate: stats of {len(records)} sounds, not of one")
     return records[0]
 
 
-def _broken(runner: str, text: str, error: ValueError) -> TargetError:
+def _broken(runner: str, text: str, error: ValueError) -> str:
     shown = " ".join(text[:200].split())[:60] or "nothing"
-    return TargetError(
+    return (
         f"{runner} printed stats that cannot be used ({error}; they begin: {shown}); "
         "build it again from this version of arcmobile"
     )

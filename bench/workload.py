@@ -6,23 +6,22 @@ known model in ``bench/models``.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from arcmobile.bench.labels import STAGES
+from arcmobile.bench.records import Record, packaged_names, packaged_toml
 from arcmobile.runtime.bundle import Bundle, Component, DecoderPart, Work
 from arcmobile.runtime.decode import PartPlan, count_calls, plan_parts
 from arcmobile.runtime.errors import BundleError, InputError
 from arcmobile.runtime.request import GenerationRequest, make_plan
 from arcmobile.runtime.tensors import CONDITIONER, DIT, stage_of
 
-_SUFFIX: Final = ".toml"
+_FOLDER: Final = "models"
 _Size = Annotated[int, Field(ge=1)]
 
 
@@ -41,6 +40,7 @@ class ComponentWork:
 
     @property
     def stage(self) -> str:
+        """The stage of a generation that it is, or belongs to."""
         return stage_of(self.name)
 
 
@@ -56,12 +56,8 @@ class Workload:
     components: tuple[ComponentWork, ...]
 
     def of_stage(self, stage: str) -> tuple[ComponentWork, ...]:
-        """The stage's programs: one, or the parts of the decoder."""
+        """Return the programs of a stage: one, or the parts of the decoder."""
         return tuple(one for one in self.components if one.stage == stage)
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ComponentCounts(Work):
@@ -70,6 +66,7 @@ class ComponentCounts(Work):
     bytes: int = Field(ge=1)
 
     def work(self) -> Work:
+        """Return the counts without the bytes."""
         return Work(**self.model_dump(exclude={"bytes"}))
 
 
@@ -79,7 +76,7 @@ class WindowedPart(DecoderPart):
     window: _Size
 
 
-class ModelCounts(_Record):
+class ModelCounts(Record):
     """A known model exported with the default windows: its counts for every recipe."""
 
     title: str
@@ -92,7 +89,7 @@ class ModelCounts(_Record):
     recipes: dict[str, dict[str, ComponentCounts]]
 
     def decoder_plan(self) -> tuple[PartPlan, ...]:
-        """How the decoder's parts go over the whole latent."""
+        """Return how the decoder's parts go over the whole latent."""
         windows = [part.window for part in self.decoder]
         return plan_parts(self.decoder, windows, self.frames, self.samples_per_frame)
 
@@ -100,7 +97,7 @@ class ModelCounts(_Record):
 def bundle_workload(
     bundle: Bundle, seconds: float | None = None, steps: int | None = None
 ) -> Workload:
-    """The workload of a bundle; ``None`` means its longest sound and its default steps.
+    """Return the workload of a bundle; ``None`` means its longest sound and its default steps.
 
     Raises:
         InputError: seconds or steps are out of range.
@@ -130,7 +127,7 @@ def bundle_workload(
 
 
 def _calls(steps: int, decoder: Sequence[PartPlan], samples: int) -> Mapping[str, tuple[int, int]]:
-    """Calls of each component in order: for all samples, and until the first is there."""
+    """Return the calls of each component in order: for all samples, and until the first one."""
     counts = zip(decoder, count_calls(decoder, samples), count_calls(decoder, 1), strict=True)
     parts = {part.component: (calls, first) for part, calls, first in counts}
     return {CONDITIONER: (1, 1), DIT: (steps, steps), **parts}
@@ -141,33 +138,35 @@ def _entry_work(bundle: Bundle, name: str, component: Component, frames: int | N
     work = entry.work if entry else None
     if work is None:
         raise BundleError(
-            f"{bundle.folder}: says nothing about the work of {name}; export the bundle again"
+            f"{bundle.folder}: does not state the work of {name}; export the bundle again"
         )
     return work
 
 
 def model_names() -> tuple[str, ...]:
-    folder = resources.files("arcmobile.bench") / "models"
-    files = (item.name for item in folder.iterdir())
-    return tuple(sorted(name.removesuffix(_SUFFIX) for name in files if name.endswith(_SUFFIX)))
+    """Return the names of the known models, sorted."""
+    return packaged_names(_FOLDER)
 
 
 @cache
 def load_model(name: str) -> ModelCounts:
-    """The counts of a known model; :class:`InputError` lists them if there is none of that name."""
+    """Load the counts of a known model.
+
+    Raises:
+        InputError: there is none of that name; the message lists all.
+    """
     if name not in model_names():
         raise InputError(
             f"--model {name}: unknown; choose one of {', '.join(model_names())}, "
             "or give an exported bundle with --bundle"
         )
-    file = resources.files("arcmobile.bench") / "models" / f"{name}{_SUFFIX}"
-    return ModelCounts.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    return ModelCounts.model_validate(packaged_toml(f"{_FOLDER}/{name}"))
 
 
 def model_workload(
     name: str, recipe: str, seconds: float | None = None, steps: int | None = None
 ) -> Workload:
-    """The workload of a known model, as if exported with default settings.
+    """Return the workload of a known model, as if exported with default settings.
 
     Raises:
         InputError: unknown model or recipe, or seconds or steps out of range.
@@ -201,7 +200,7 @@ def model_workload(
 def mixed_workload(
     name: str, recipes: dict[str, str], steps: int, *, whole_decode: bool
 ) -> Workload:
-    """A known model with a recipe for each stage, as others have published it.
+    """Return the workload of a known model with a recipe for each stage, as published.
 
     With ``whole_decode`` each part of the decoder takes all frames in one call, so that none are
     computed twice.
@@ -219,7 +218,7 @@ def mixed_workload(
 
 
 def _scaled(work: Work, factor: float) -> Work:
-    """The work on that many times the frames; its tensors grow along."""
+    """Return the work on that many times the frames; its tensors grow as well."""
     return Work(
         linear_macs={kind: round(n * factor) for kind, n in work.linear_macs.items()},
         convolution_macs={kind: round(n * factor) for kind, n in work.convolution_macs.items()},

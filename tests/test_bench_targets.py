@@ -81,7 +81,7 @@ def test_bundle_of_another_backend_and_wrong_abi(
     refused(QemuTarget(TargetOptions(native=dists("host"))), bundle, "needs Linux aarch64")
     refused(QemuTarget(TargetOptions(native=dists("android-arm64"))), bundle, "Android aarch64")
     (tmp_path / "arcmobile-run").write_text("#!/bin/sh\n")
-    refused(HostTarget(TargetOptions(native=tmp_path)), bundle, "is no program")
+    refused(HostTarget(TargetOptions(native=tmp_path)), bundle, "is not a program")
 
 
 # --- this machine, and an emulated core ---------------------------------------------------------

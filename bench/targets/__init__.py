@@ -17,14 +17,15 @@ TARGETS: Final[dict[str, type[Target]]] = {
 
 
 def make_target(kind: str, options: TargetOptions) -> Target:
-    """The target of that name, not opened yet.
+    """Return the target of that name, not opened yet.
 
-    Raises :class:`InputError` for an unknown name, and for options that mean nothing to it.
+    Raises:
+        InputError: the name is unknown, or an option does not apply to the target.
     """
     if kind not in TARGETS:
         raise InputError(f"--target {kind}: unknown; known: {', '.join(TARGETS)}")
     target = TARGETS[kind]
     taken = {f"--{name.replace('_', '-')}" for name in target.takes}
     if stray := [option for option in options.given() if option not in taken]:
-        raise InputError(f"{', '.join(stray)}: means nothing to --target {kind}; leave it out")
+        raise InputError(f"{', '.join(stray)}: does not apply to --target {kind}; leave it out")
     return target(options)

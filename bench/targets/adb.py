@@ -76,9 +76,15 @@ class AdbTarget(RemoteTarget):
 
     @property
     def name(self) -> str:
+        """The phone, by its serial number."""
         return f"device {self._serial}" if self._serial else "adb"
 
     def open(self) -> None:
+        """Choose the phone and make the scratch folder on it.
+
+        Raises:
+            TargetError: adb is not installed, or the choice is not clear.
+        """
         if shutil.which("adb") is None:
             raise TargetError("adb is not installed: sudo apt-get install adb")
         wanted = self.options.serial or os.environ.get("ANDROID_SERIAL")
@@ -88,12 +94,18 @@ class AdbTarget(RemoteTarget):
         super().open()
 
     def close(self) -> None:
+        """Remove every file, and end adb's server if it was started here."""
         super().close()
         if self._started_server:  # it would run on for ever
             run_process(["adb", "kill-server"], timeout=_ADB_SECONDS)
             self._started_server = False
 
     def pull(self, name: str, destination: Path) -> None:
+        """Copy a result from the phone.
+
+        Raises:
+            TargetError: it could not be copied.
+        """
         words = ["adb", "-s", self._serial, "pull", f"{self.results}/{name}", str(destination)]
         completed = run_process(words, timeout=DEFAULT_TIMEOUT)
         if completed.code:
@@ -136,7 +148,11 @@ class AdbTarget(RemoteTarget):
 
 
 def choose_device(attached: list[Attached], serial: str | None) -> Attached:
-    """The device to use; :class:`TargetError` unless it is ready and the choice is clear."""
+    """Return the device to use.
+
+    Raises:
+        TargetError: it is not ready, or the choice is not clear.
+    """
     if serial is not None:
         attached = [one for one in attached if one.serial == serial]
         if not attached:
@@ -170,10 +186,10 @@ def _list_devices() -> Completed:
 
 
 def parse_devices(text: str) -> list[Attached]:
-    """The devices that `adb devices -l` lists; what adb says of its server is passed over."""
+    """Parse the devices that `adb devices -l` lists; skip what adb says of its server."""
     devices = []
     for raw in text.split("\n"):
-        # What cannot be printed does not belong into an error message.
+        # What cannot be printed does not belong in an error message.
         line = "".join(c if c.isprintable() else " " for c in raw[:_LONGEST_LINE]).strip()
         if line.startswith(("List of devices", "*", "adb server")):
             continue

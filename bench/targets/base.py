@@ -1,4 +1,4 @@
-"""A target: a machine that can run a bundle and say how it fared.
+"""A target: a machine that can run a bundle and report its figures.
 
 A new one is a subclass in a file of its own and a line in :data:`arcmobile.bench.targets.TARGETS`.
 """
@@ -27,12 +27,12 @@ DEFAULT_TIMEOUT: Final = 3600.0  # seconds; a full-size bundle under emulation t
 
 
 def _ignore(line: str) -> None:
-    """Nobody wants to hear it."""
+    """Drop a line."""
 
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """What the user chose; each target takes some of it (:attr:`Target.takes`).
+    """The options of all targets; each target takes some of them (:attr:`Target.takes`).
 
     Attributes:
         native: folder of the built runner; ``None``: where the build puts it.
@@ -44,7 +44,7 @@ class TargetOptions:
         exec_prefix: a program and its arguments to start the runner with: ``taskset -c 4-7``.
         device_folder: where on the device the scratch folder goes.
         timeout: seconds one run may take.
-        warn: told, in one line, what the user should hear about.
+        warn: called with a line that the user should see.
     """
 
     native: Path | None = None
@@ -68,7 +68,7 @@ class TargetOptions:
             )
 
     def given(self) -> list[str]:
-        """The options that differ from their default, as named on the command line."""
+        """Return the options that differ from their default, as named on the command line."""
         return [
             f"--{one.name.replace('_', '-')}"
             for one in fields(self)
@@ -77,7 +77,11 @@ class TargetOptions:
 
     @property
     def prefix(self) -> list[str]:
-        """The words of ``exec_prefix``; :class:`InputError` if a quote is left open."""
+        """The words of ``exec_prefix``.
+
+        Raises:
+            InputError: a quote is left open.
+        """
         try:
             return shlex.split(self.exec_prefix or "")
         except ValueError as error:
@@ -86,7 +90,7 @@ class TargetOptions:
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One generation: the sound that is wanted, and the number of threads.
+    """One generation: the sound, and the number of threads.
 
     ``seconds`` of ``None`` is the longest the bundle makes. ``arguments`` go to the native runner
     as they are (``--mark-stages``, ``--etdump PREFIX``).
@@ -102,7 +106,7 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one run gave: the runner's figures, and the device's state around it."""
+    """One run: the runner's figures, and the device's state around it."""
 
     stats: PythonStats | NativeStats
     states: RunStates
@@ -111,13 +115,13 @@ class RunRecord:
 class Target(ABC):
     """A machine to run on; use it as a context manager: whatever happens, it is left as it was.
 
-    Methods raise :class:`~arcmobile.runtime.errors.TargetError` for a machine that is missing or
-    goes away and for a runner that fails, and :class:`InputError` for what the user can change.
+    Methods raise :class:`~arcmobile.runtime.errors.TargetError` where the machine is missing or
+    goes away or the runner fails, and :class:`InputError` for what the user can change.
     """
 
     kind: ClassVar[str]
-    takes: ClassVar[frozenset[str]]  # names of the options that mean something here
-    can_drop_cache: ClassVar[bool] = True  # whether a cold load can be had
+    takes: ClassVar[frozenset[str]]  # names of the options that apply
+    can_drop_cache: ClassVar[bool] = True  # whether cold loads can be measured
     is_phone: ClassVar[bool] = False  # has no fan: let it cool before each run
 
     def __init__(self, options: TargetOptions) -> None:
@@ -126,35 +130,35 @@ class Target(ABC):
     @property
     @abstractmethod
     def runner(self) -> RunnerKind:
-        """What runs the bundle here; known once the bundle has been prepared."""
+        """The runner; known once the bundle has been prepared."""
 
     @abstractmethod
     def open(self) -> None:
-        """Reaches the machine; may leave things on it that :meth:`close` takes away."""
+        """Reach the machine; what this leaves on it, :meth:`close` removes."""
 
     @abstractmethod
     def close(self) -> None:
-        """Ends what still runs there and removes every file; safe to call at any time."""
+        """End what still runs there and remove every file; safe to call at any time."""
 
     @abstractmethod
     def prepare(self, bundle: Bundle) -> None:
-        """Brings runner and bundle to the machine, after checking that it can run them."""
+        """Bring runner and bundle to the machine, after checking that it can run them."""
 
     @abstractmethod
     def environment(self) -> Environment:
-        """What the machine is."""
+        """Describe the machine."""
 
     @abstractmethod
     def state(self) -> DeviceState:
-        """Temperatures, clocks and throttling at this moment."""
+        """Read temperatures, clocks and throttling."""
 
     @abstractmethod
     def run(self, request: RunRequest, *, cold: bool = False) -> RunRecord:
-        """Runs the prepared bundle in a fresh process; ``cold``: its files out of the page cache"""
+        """Run the prepared bundle in a fresh process; ``cold``: its files not in the page cache."""
 
     @abstractmethod
     def pull(self, name: str, destination: Path) -> None:
-        """Copies a file that the runner wrote to :attr:`results` to this machine."""
+        """Copy a file that the runner wrote to :attr:`results` to this machine."""
 
     @property
     @abstractmethod
@@ -179,7 +183,11 @@ class Target(ABC):
 
 
 def check_native_backend(bundle: Bundle) -> None:
-    """The native runner knows one backend; :class:`InputError` for another."""
+    """Check that the native runner runs the bundle.
+
+    Raises:
+        InputError: the bundle is for a backend that it does not run.
+    """
     if (backend := bundle.manifest.backend) not in NATIVE_BACKENDS:
         native = " and ".join(NATIVE_BACKENDS)
         raise InputError(
@@ -189,7 +197,7 @@ def check_native_backend(bundle: Bundle) -> None:
 
 
 def generation_words(request: RunRequest) -> list[str]:
-    """The options that both runners share; the prompt is not among them."""
+    """Return the options that both runners share; the prompt is not among them."""
     words = ["--steps", str(request.steps), "--seed", str(request.seed)]
     if request.seconds is not None:
         words += ["--seconds", repr(float(request.seconds))]
@@ -197,7 +205,7 @@ def generation_words(request: RunRequest) -> list[str]:
 
 
 def emulator_of(words: Sequence[str]) -> str | None:
-    """The machine a QEMU user emulator among the words runs programs of; ``None``: no such."""
+    """Return the machine that a QEMU user emulator among the words emulates; ``None``: none."""
     for word in words:
         name = Path(word).name
         if name.startswith("qemu-") and name != "qemu-":

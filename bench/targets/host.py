@@ -45,31 +45,42 @@ class LocalTarget(ShellTarget):
 
     @property
     def name(self) -> str:
+        """In messages: this machine."""
         return "this machine"
 
     @property
     def scratch(self) -> str:
+        """A temporary folder."""
         assert self._folder is not None  # open() has run
         return str(self._folder)
 
     def open(self) -> None:
+        """Make the temporary folder."""
         self._folder = Path(tempfile.mkdtemp(prefix="arcmobile-"))
 
     def close(self) -> None:
+        """Remove the temporary folder."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
     def prepare(self, bundle: Bundle) -> None:
+        """Find the native runner and check that it fits this machine and the bundle."""
         check_native_backend(bundle)
         dist = open_dist(self.options.native, self.preset)
         dist.expect(self.emulates or self.facts.machine, android=False, device=self.name)
         self._dist, self._bundle = dist, bundle
 
     def environment(self) -> Environment:
+        """Describe this machine, with the cores that this process may use."""
         return super().environment().model_copy(update={"cores": available_cpus()})
 
     def pull(self, name: str, destination: Path) -> None:
+        """Copy a result out of the temporary folder.
+
+        Raises:
+            TargetError: the runner did not write it.
+        """
         source = Path(self.scratch) / name
         if not source.is_file():
             raise TargetError(f"{name}: the runner did not write it")
@@ -102,15 +113,21 @@ class HostTarget(LocalTarget):
 
     @property
     def runner(self) -> RunnerKind:
+        """Native, or Python where that was chosen or nothing else runs the bundle."""
         return self._runner
 
     def prepare(self, bundle: Bundle) -> None:
+        """Choose the runner.
+
+        Raises:
+            InputError: ``--native`` does not apply to the Python runner.
+        """
         if self.options.runner in (None, "auto"):
             self._runner = self._choose(bundle)
         if self._runner == "native":
             super().prepare(bundle)
         elif self.options.native:
-            raise InputError("--native: belongs to --runner native; leave it out")
+            raise InputError("--native: is for --runner native; leave it out")
         self._bundle = bundle
 
     def _choose(self, bundle: Bundle) -> RunnerKind:
@@ -124,6 +141,7 @@ class HostTarget(LocalTarget):
         return "python"
 
     def run(self, request: RunRequest, *, cold: bool = False) -> RunRecord:
+        """Run once; for a cold run, first drop the programs from the page cache."""
         if cold and self._runner == "python":
             self._drop_cache()
         return super().run(request, cold=cold)
@@ -152,7 +170,7 @@ class HostTarget(LocalTarget):
             file.unlink()
         except OSError as error:
             raise TargetError(
-                f"{self.name}: arcmobile generate left no figures ({error.strerror}); run it again"
+                f"{self.name}: arcmobile generate wrote no figures ({error.strerror}); run it again"
             ) from error
         return parse_python(text)
 

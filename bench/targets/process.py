@@ -1,4 +1,4 @@
-"""Running one local program to its end, and leaving nothing of it behind, whatever happens."""
+"""Running one local program to its end without leaving anything of it behind."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Completed:
 
     @property
     def last_words(self) -> str:
-        """The last line it said on stderr, else on stdout."""
+        """The last line on stderr, else on stdout."""
         said = (self.stderr.strip() or self.stdout.strip()).splitlines()
-        return said[-1].strip() if said else "it said nothing"
+        return said[-1].strip() if said else "no output"
 
 
 def run_process(
@@ -54,12 +54,15 @@ def run_process(
     stdout: Path | None = None,
     timeout: float | None = None,
 ) -> Completed:
-    """Runs a program in a session of its own and waits for it.
+    """Run a program in a session of its own and wait for it.
 
-    Its input is what ``feed`` writes, else empty; its output goes to the file ``stdout`` if one
-    is given. When the time is over, or this call is interrupted, it is killed with all it
-    started. Raises :class:`subprocess.TimeoutExpired`, :class:`TooMuchOutput`, or ``OSError`` where
-    it cannot be started.
+    Its input is what ``feed`` writes, else empty; its output goes to the file ``stdout`` if given.
+    When the time is over, or this call is interrupted, it is killed with everything it started.
+
+    Raises:
+        subprocess.TimeoutExpired: it did not end within ``timeout`` seconds.
+        TooMuchOutput: it printed more than :data:`MOST_SAID` bytes.
+        OSError: it cannot be started.
     """
     with ExitStack() as files:
         out = files.enter_context(stdout.open("wb")) if stdout else subprocess.PIPE
@@ -76,10 +79,14 @@ def run_process(
 
 
 def said_until_end(process: subprocess.Popen[bytes], timeout: float | None) -> tuple[bytes, bytes]:
-    """Closes a process's input and waits for it, as ``Popen.communicate``, in bounded memory.
+    """Close a process's input and wait for it, as ``Popen.communicate``, in bounded memory.
 
-    Returns what it wrote to stdout and stderr; nothing for one that is not a pipe. Raises
-    :class:`subprocess.TimeoutExpired`, or :class:`TooMuchOutput`; the process goes on then.
+    Returns:
+        What it wrote to stdout and stderr; nothing for one that is not a pipe.
+
+    Raises:
+        subprocess.TimeoutExpired: it did not end within ``timeout`` seconds; it goes on.
+        TooMuchOutput: it printed more than :data:`MOST_SAID` bytes; it goes on.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
 
@@ -121,7 +128,7 @@ def _program(process: subprocess.Popen[bytes]) -> str:
 
 @contextmanager
 def _fed(feed: Feed) -> Iterator[BinaryIO]:
-    """The reading end of a pipe that a thread fills; the thread ends when nobody reads on."""
+    """Yield the reading end of a pipe that a thread fills; it ends when nobody reads any more."""
     reading, writing = os.pipe()
 
     def fill() -> None:
@@ -134,7 +141,7 @@ def _fed(feed: Feed) -> Iterator[BinaryIO]:
 
 
 def kill_session(process: subprocess.Popen[bytes]) -> None:
-    """Kills a process that leads a session, and the session; waits for it and closes its pipes."""
+    """Kill a process that leads a session, and the session; wait for it and close its pipes."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

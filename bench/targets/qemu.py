@@ -1,8 +1,7 @@
-"""An Arm core that is not there: the Arm runner under QEMU's user-mode emulation.
+"""An emulated Arm core: the Arm runner under QEMU's user-mode emulation.
 
-What it computes is what the core would compute, but for outer products of int8 (SMOPA), which QEMU
-before 9.0 gets wrong (its issue 2083): ``max,sme=off`` avoids them. How long it takes is the
-emulator's affair.
+It computes what the core would compute, except for outer products of int8 (SMOPA), which QEMU
+before 9.0 gets wrong (its issue 2083): ``max,sme=off`` avoids them. Times are the emulator's.
 """
 
 from __future__ import annotations
@@ -59,9 +58,16 @@ class QemuTarget(LocalTarget):
 
     @property
     def name(self) -> str:
+        """Emulator and CPU model."""
         return f"{EMULATOR} as {self.cpu}"
 
     def open(self) -> None:
+        """Check emulator, libraries and CPU model, and make the emulated machine's folder.
+
+        Raises:
+            TargetError: emulator or libraries are missing.
+            InputError: the CPU model is unknown.
+        """
         if shutil.which(EMULATOR) is None:
             raise TargetError(f"{EMULATOR} is not installed: sudo apt-get install qemu-user")
         base = base_sysroot()
@@ -86,10 +92,12 @@ class QemuTarget(LocalTarget):
         self._prefix = [*emulator, *self._emulator_arguments]
 
     def close(self) -> None:
+        """Remove both folders."""
         super().close()
         self._sysroot.close()
 
     def environment(self) -> Environment:
+        """Describe the emulated core."""
         environment = super().environment()
         return environment.model_copy(
             update={
@@ -101,5 +109,5 @@ class QemuTarget(LocalTarget):
         )
 
     def _look(self) -> Sections:
-        """Nothing: the emulated core has no clock, and the host's says nothing about it."""
+        """Return nothing: the emulated core has no clock, and the host's does not matter."""
         return {}

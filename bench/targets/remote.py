@@ -1,4 +1,4 @@
-"""Targets that are another machine: files travel there, and nothing of ours stays.
+"""Targets that are another machine: files are copied there, and all are removed again.
 
 A guard process on the device holds the scratch folder for as long as the connection lives; see
 :func:`~arcmobile.bench.targets.scripts.guard_command`. So the device is clean again after an
@@ -46,7 +46,7 @@ _RUNNER_FOLDER, _BUNDLE_FOLDER, _RESULTS_FOLDER = "runner", "bundle", "results"
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file to bring to the device, and the sha256 it must have there."""
+    """A file for the device, and its sha256."""
 
     path: Path
     sha256: str
@@ -71,25 +71,32 @@ class RemoteTarget(ShellTarget):
 
     @abstractmethod
     def _start_words(self, command: str) -> list[str]:
-        """The local program that runs a command line on the device, connected to its input."""
+        """Return the local command that runs a command line on the device, joined to its input."""
 
     @abstractmethod
     def _push(self, files: Mapping[str, Path]) -> Completed:
-        """Copies files into the scratch folder, by their names there; folders are there."""
+        """Copy files into the scratch folder, by their names there; the folders exist."""
 
     @abstractmethod
     def _dist_for_device(self) -> RunnerDist:
-        """The runner that fits the device, checked; :class:`TargetError` if none does."""
+        """Return the runner that fits the device; :class:`TargetError` if none does."""
 
     @property
     def scratch(self) -> str:
+        """The folder that the guard made."""
         return self._scratch
 
     @property
     def results(self) -> str:
+        """A folder in the scratch folder."""
         return f"{self._scratch}/{_RESULTS_FOLDER}"
 
     def open(self) -> None:
+        """Start the guard, which makes the scratch folder.
+
+        Raises:
+            TargetError: the device does not answer.
+        """
         command = guard_command(self.scratch_parents)
         self._guard = subprocess.Popen(
             self._start_words(command),
@@ -124,6 +131,7 @@ class RemoteTarget(ShellTarget):
         raise TargetError(f"{self.name}: no answer within {_REACH_SECONDS:g} s; is it awake?")
 
     def close(self) -> None:
+        """End the guard, which removes the scratch folder."""
         guard, self._guard = self._guard, None
         if guard is None:
             return
@@ -151,11 +159,22 @@ class RemoteTarget(ShellTarget):
     def shell(
         self, script: str, *, timeout: float = HELPER_SECONDS, doing: str = "a command"
     ) -> Completed:
+        """Run a script on the device.
+
+        Raises:
+            TargetError: the connection is gone.
+        """
         if self._guard is not None and self._guard.poll() is not None:
             raise TargetError(f"{self.name}: the connection is gone; run it again")
         return super().shell(script, timeout=timeout, doing=doing)
 
     def prepare(self, bundle: Bundle) -> None:
+        """Copy runner and bundle to the device and compare their sha256 there.
+
+        Raises:
+            TargetError: no runner fits the device, or space is short.
+            InputError: the native runner does not run the bundle.
+        """
         check_native_backend(bundle)
         dist = self._dist_for_device()
         files = {
@@ -171,7 +190,11 @@ class RemoteTarget(ShellTarget):
         self._bring(files)
 
     def _bring(self, files: Mapping[str, LocalFile]) -> None:
-        """Copies what is not there yet, then checks that every file arrived whole."""
+        """Copy what is not there yet, then check that every file arrived whole.
+
+        Raises:
+            TargetError: there is no space, or a file did not arrive whole.
+        """
         folders = {name.rpartition("/")[0] for name in files} | {_RESULTS_FOLDER}
         missing = self._differing(files, first=f"mkdir -p {quoted(sorted(folders))}")
         if not missing:
@@ -193,7 +216,11 @@ class RemoteTarget(ShellTarget):
             )
 
     def _differing(self, files: Mapping[str, LocalFile], *, first: str) -> list[str]:
-        """Names of the files that are not on the device, or not with their sha256."""
+        """Return the names of files that are not on the device, or not with their sha256.
+
+        Raises:
+            TargetError: the device cannot look.
+        """
         folder = shlex.quote(self._scratch)
         looked = self.shell(
             f"command -v sha256sum >/dev/null || {{ echo sha256sum is missing >&2; exit 2; }}; "

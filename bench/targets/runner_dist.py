@@ -34,14 +34,20 @@ class RunnerDist:
 
     @property
     def program(self) -> Path:
+        """The executable."""
         return self.folder / RUNNER_NAME
 
     @property
     def abi(self) -> str:
+        """For messages: ``Linux aarch64``."""
         return f"{'Android' if self.android else 'Linux'} {self.machine}"
 
     def files(self) -> dict[str, Path]:
-        """Every file by its name within the folder; :class:`TargetError` for an odd name."""
+        """Return every file by its name within the folder.
+
+        Raises:
+            TargetError: a name is not one of a runner's files.
+        """
         found = {}
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
@@ -52,7 +58,11 @@ class RunnerDist:
         return found
 
     def expect(self, machine: str, *, android: bool, device: str) -> None:
-        """Raises :class:`TargetError` if the device cannot run this build."""
+        """Check that the device can run this build.
+
+        Raises:
+            TargetError: it cannot.
+        """
         if (self.machine, self.android) != (machine, android):
             wanted = f"{'Android' if android else 'Linux'} {machine}"
             raise TargetError(
@@ -62,9 +72,10 @@ class RunnerDist:
 
 
 def open_dist(folder: Path | None, preset: str) -> RunnerDist:
-    """The runner in ``folder``; ``None``: where the CMake preset puts it.
+    """Open the runner in ``folder``; ``None``: where the CMake preset puts it.
 
-    Raises :class:`TargetError` naming the file and the command that builds it.
+    Raises:
+        TargetError: there is none; the message names the file and the command that builds it.
     """
     program = (folder or _BUILD / preset / "dist") / RUNNER_NAME
     if not program.is_file():
@@ -75,13 +86,13 @@ def open_dist(folder: Path | None, preset: str) -> RunnerDist:
 
 
 def is_built(preset: str) -> bool:
-    """Whether the runner of a CMake preset lies where the build puts it."""
+    """Tell whether the runner of a CMake preset has been built."""
     return (_BUILD / preset / "dist" / RUNNER_NAME).is_file()
 
 
 def _read_elf(path: Path) -> tuple[str, str]:
     """Machine and program loader of an ELF file (System V ABI, chapters 4 and 5)."""
-    broken = TargetError(f"{path}: is no program for Linux or Android; build it again")
+    broken = TargetError(f"{path}: is not a program for Linux or Android; build it again")
     try:
         with path.open("rb") as file:
             header = file.read(64)

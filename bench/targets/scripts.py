@@ -23,21 +23,21 @@ _REMOVE: Final = (
 
 
 def quoted(words: Sequence[str]) -> str:
-    """Words as one piece of shell text that the shell takes apart into the same words."""
+    """Quote words as one piece of shell text, which the shell splits into the same words."""
     return " ".join(map(shlex.quote, words))
 
 
 def with_status(script: str, token: str) -> str:
-    """A script whose output stands between two lines with ``token``; the last has its status.
+    """Return a script whose output is between two lines with ``token``; the last has its status.
 
-    So the status is known even where the connection swallows it, and what login files print is
-    told apart from what the script prints.
+    So the status is known even where the connection swallows it, and the output of login files is
+    separate from that of the script.
     """
     return f"echo {token}\n(\n{script}\n) </dev/null\nc=$?\necho; echo {token} $c\nexit $c\n"
 
 
 def split_status(output: str, token: str) -> tuple[str, int] | None:
-    """Output and status of a script made by :func:`with_status`; ``None`` if it was cut off."""
+    """Return output and status of a :func:`with_status` script; ``None`` if it was cut off."""
     _, found, rest = output.partition(f"{token}\n")
     text, ended, status = rest.rpartition(f"\n{token} ")
     if not (found and ended and re.fullmatch(r"[0-9]{1,3}\s*", status)):
@@ -46,9 +46,9 @@ def split_status(output: str, token: str) -> tuple[str, int] | None:
 
 
 def guard_command(folders: Sequence[str]) -> str:
-    """A command line that makes a scratch folder and removes it when its input ends.
+    """Return a command line that makes a scratch folder and removes it when its input ends.
 
-    It says :data:`SCRATCH_REPLY` and the folder, then waits. The input ends when the connection
+    It prints :data:`SCRATCH_REPLY` and the folder, then waits. The input ends when the connection
     does, for whatever reason, so a device that is unplugged cleans up by itself: what runs is
     killed, the folder removed, and :data:`REMOVED_REPLY` said to whoever still listens. One line
     without single quotes, so that every login shell passes it on unchanged.
@@ -64,14 +64,14 @@ def guard_command(folders: Sequence[str]) -> str:
 
 
 def cleanup_script(scratch: str) -> str:
-    """What the guard does, for when the guard is gone."""
+    """Return a script that does what the guard does, for when the guard is gone."""
     return f'd={shlex.quote(scratch)}; [ ! -e "$d" ] || {{ {_REMOVE}; }}; [ ! -e "$d" ]'
 
 
 def run_script(
     words: Sequence[str], scratch: str, token: str, *, watched: Sequence[str], own_session: bool
 ) -> str:
-    """Runs a program and, each second, notes the one-line files ``watched``.
+    """Return a script that runs a program and, each second, records the files ``watched``.
 
     Prints the program's output, ``token`` on a line, and the notes (:func:`split_notes`); ends
     with the program's status. The program's process number lies in :data:`PIDS_FILE` meanwhile,
@@ -102,7 +102,7 @@ def run_script(
 
 
 def split_notes(output: str, token: str) -> tuple[str, list[dict[str, str]]]:
-    """The program's own output, and the notes taken each second: path -> value."""
+    """Return the program's own output, and the values of each second: path -> value."""
     said, _, noted = output.rpartition(f"\n{token}\n")
     looks = []
     for paragraph in noted.split("\n\n"):

@@ -51,11 +51,12 @@ class ShellTarget(Target):
 
     @property
     def runner(self) -> RunnerKind:
+        """The native runner."""
         return "native"
 
     @property
     def name(self) -> str:
-        """The device in the user's words, for messages."""
+        """The device in messages, in the user's words."""
         return self.kind
 
     @property
@@ -70,7 +71,7 @@ class ShellTarget(Target):
 
     @abstractmethod
     def _execute(self, script: str, timeout: float) -> Completed:
-        """Runs a script in the device's shell; ``subprocess.TimeoutExpired`` passes through."""
+        """Run a script in the device's shell; ``subprocess.TimeoutExpired`` passes through."""
 
     @abstractmethod
     def _bundle_folder(self) -> str:
@@ -82,6 +83,7 @@ class ShellTarget(Target):
 
     @property
     def results(self) -> str:
+        """The scratch folder."""
         return self.scratch
 
     @property
@@ -92,12 +94,14 @@ class ShellTarget(Target):
         return self._facts
 
     def state(self) -> DeviceState:
+        """Read temperatures, clocks and throttling."""
         return parse_state(self._look())
 
     def _look(self) -> Sections:
         return parse_sections(self.shell(self.state_script).stdout)
 
     def environment(self) -> Environment:
+        """Describe the device; after a run, its CPU as the runner saw it."""
         facts = self.facts
         # The runner sees what its instructions depend on, also where an emulator shows another CPU.
         seen = self._last.cpu if isinstance(self._last, NativeStats) else None
@@ -117,6 +121,11 @@ class ShellTarget(Target):
         )
 
     def run(self, request: RunRequest, *, cold: bool = False) -> RunRecord:
+        """Run the prepared bundle once, and look at the device before, during and after.
+
+        Raises:
+            TargetError: the runner failed, or made another sound than it was to.
+        """
         words = self._words(request, cold=cold)
         before = self._look()
         token = secrets.token_hex(8)
@@ -141,7 +150,12 @@ class ShellTarget(Target):
     def shell(
         self, script: str, *, timeout: float = HELPER_SECONDS, doing: str = "a command"
     ) -> Completed:
-        """Runs a script on the device; raises :class:`TargetError` unless its status is known."""
+        """Run a script on the device.
+
+        Raises:
+            TargetError: it did not end in time, or its status is unknown.
+            TooMuchOutput: it printed more than memory should hold.
+        """
         token = secrets.token_hex(8)
         try:
             completed = self._execute(with_status(script, token), timeout)
@@ -159,11 +173,11 @@ class ShellTarget(Target):
         return Completed(code, output, completed.stderr)
 
     def _lost(self, completed: Completed) -> TargetError:
-        """The error for a shell that ended without telling its status."""
+        """Return the error for a shell that ended without stating its status."""
         return TargetError(f"{self.name}: the shell broke off: {completed.last_words}")
 
     def _words(self, request: RunRequest, *, cold: bool) -> list[str]:
-        """The command that makes one sound."""
+        """Return the command that makes one sound."""
         return [
             *self._prefix,
             self._program(),
@@ -182,8 +196,8 @@ class ShellTarget(Target):
         if completed.code > _SHELL_SIGNAL:
             number = completed.code - _SHELL_SIGNAL
             name = _signal_name(number)
-            mend = "; did it run out of memory?" if name == "SIGKILL" else ""
-            return TargetError(f"{self.name}: {RUNNER_NAME} was ended by {name}{mend} ({words})")
+            hint = "; did it run out of memory?" if name == "SIGKILL" else ""
+            return TargetError(f"{self.name}: {RUNNER_NAME} was ended by {name}{hint} ({words})")
         if completed.code in (_SHELL_NOT_FOUND, _SHELL_NOT_EXECUTABLE):
             hint = "; programs may be forbidden there (noexec), try --device-folder"
             reason = words.rpartition(": exec: ")[2]
@@ -202,14 +216,18 @@ def _signal_name(number: int) -> str:
 
 
 def _check_echo(request: RunRequest, stats: PythonStats | NativeStats) -> None:
-    """Figures of another sound than the one asked for would be worse than none."""
-    asked: dict[str, object] = {"prompt": request.prompt, "seed": request.seed}
-    asked["steps"] = request.steps
+    """Check that the figures are those of the requested sound.
+
+    Raises:
+        TargetError: they are not.
+    """
+    wanted: dict[str, object] = {"prompt": request.prompt, "seed": request.seed}
+    wanted["steps"] = request.steps
     got: dict[str, object] = {"prompt": stats.prompt, "seed": stats.seed}
     got["steps"] = len(stats.dit_step_seconds)
     if isinstance(stats, NativeStats):
-        asked["threads"], got["threads"] = request.threads, stats.threads
-    for name, value in asked.items():
+        wanted["threads"], got["threads"] = request.threads, stats.threads
+    for name, value in wanted.items():
         if got[name] != value:
             raise TargetError(
                 f"the runner used {name} {got[name]!r}, not {value!r}; build it again from this "

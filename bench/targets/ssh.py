@@ -17,8 +17,8 @@ from arcmobile.bench.targets.remote import RemoteTarget
 from arcmobile.bench.targets.runner_dist import RunnerDist, open_dist
 from arcmobile.runtime.errors import InputError, TargetError
 
-# One connection for everything, no questions (there may be nobody to answer), and a dead line is
-# noticed within half a minute.
+# One connection for everything, no questions (there may be nobody to answer), and a dead connection
+# is noticed within half a minute.
 _SETTINGS: Final = (
     *("BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=10", "ServerAliveCountMax=3"),
     *("LogLevel=ERROR", "ControlMaster=auto", "ControlPersist=no", "ClearAllForwardings=yes"),
@@ -53,21 +53,33 @@ class SshTarget(RemoteTarget):
 
     @property
     def name(self) -> str:
+        """The host as the user wrote it."""
         return self.host
 
     def open(self) -> None:
+        """Connect and make the scratch folder.
+
+        Raises:
+            TargetError: ssh is not installed, or the board does not answer.
+        """
         if shutil.which("ssh") is None:
             raise TargetError("ssh is not installed: sudo apt-get install openssh-client")
         self._sockets = tempfile.mkdtemp(prefix="arcmobile-ssh-")
         super().open()
 
     def close(self) -> None:
+        """Remove every file and close the connection."""
         super().close()
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None
 
     def pull(self, name: str, destination: Path) -> None:
+        """Copy a result from the board.
+
+        Raises:
+            TargetError: it could not be copied.
+        """
         command = f"cat {shlex.quote(f'{self.results}/{name}')}"
         completed = run_process(
             self._start_words(command), stdout=destination, timeout=DEFAULT_TIMEOUT
