@@ -40,34 +40,49 @@ PLUGIN: Final = (
 TOLERANCE: Final = 1e-3
 FINISH: Final = "finish"
 
-# As bench/tcg_plugin/aarch64_classes.h has them.
-CLASSES: Final = {
-    "smmla": "int8 matrix multiply (i8mm)",
-    "sdot": "int8 dot product",
-    "mla": "other integer vector multiply",
-    "smopa": "integer outer product (SME)",
-    "fmopa": "float outer product (SME)",
-    "fmla": "vector float32 multiply-add",
-    "fmla16": "vector float16 multiply-add",
-    "simd": "other vector and float",
-    "load": "loads",
-    "store": "stores",
-    "branch": "branches",
-    "other": "integer, system",
-}
 
-# Multiply-adds of one instruction: of a 128-bit vector, and of a tile at 256-bit streaming length.
-# Only for saying which kernel does most of the work.
-_INT8_WORK: Final = {"smmla": 32, "sdot": 16, "mla": 8, "smopa": 256}
-_FLOAT_WORK: Final = {"fmla": 4, "fmla16": 8, "fmopa": 64}
-_KERNELS: Final = {
-    "smmla": "i8mm: SMMLA",
-    "sdot": "dot product: SDOT",
-    "mla": "none: plain multiply-add",
-    "smopa": "SME: SMOPA",
-    "fmla": "FMLA",
-    "fmla16": "fp16: FMLA",
-    "fmopa": "SME: FMOPA",
+@dataclass(frozen=True)
+class InstructionClass:
+    """A class of instructions.
+
+    Attributes:
+        label: for people.
+        tone: its colour in a report: int8 products in blues, float products in oranges.
+        int8_macs: multiply-adds of one instruction, of a 128-bit vector or of a tile at 256-bit
+            streaming length; only for finding the kernel that does most of the work.
+        float_macs: the same of float arithmetic.
+        kernel: what the instruction set calls the kernels that use it.
+    """
+
+    label: str
+    tone: str
+    int8_macs: int = 0
+    float_macs: int = 0
+    kernel: str = ""
+
+
+# As bench/tcg_plugin/aarch64_classes.h has them, in the order of a legend.
+CLASSES: Final[Mapping[str, InstructionClass]] = {
+    "smopa": InstructionClass(
+        "SMOPA, int8 outer product", "int8-1", int8_macs=256, kernel="SME: SMOPA"
+    ),
+    "smmla": InstructionClass("SMMLA, int8 matrix", "int8-2", int8_macs=32, kernel="i8mm: SMMLA"),
+    "sdot": InstructionClass(
+        "SDOT, int8 dot product", "int8-3", int8_macs=16, kernel="dot product: SDOT"
+    ),
+    "mla": InstructionClass(
+        "integer multiply", "int8-4", int8_macs=8, kernel="none: plain multiply-add"
+    ),
+    "fmopa": InstructionClass(
+        "FMOPA, outer product", "float-1", float_macs=64, kernel="SME: FMOPA"
+    ),
+    "fmla": InstructionClass("FMLA", "float-2", float_macs=4, kernel="FMLA"),
+    "fmla16": InstructionClass("FMLA, 16 bits", "float-3", float_macs=8, kernel="fp16: FMLA"),
+    "simd": InstructionClass("other vector and float", "vector"),
+    "load": InstructionClass("load", "memory-1"),
+    "store": InstructionClass("store", "memory-2"),
+    "branch": InstructionClass("branch", "rest-1"),
+    "other": InstructionClass("other: integer, system", "rest-2"),
 }
 _SHARE_OF_A_KERNEL: Final = 0.1  # less is what kernels do besides their main work
 _NO_INT8_BELOW: Final = 0.02  # of the multiply-adds of a stage
@@ -226,24 +241,26 @@ def int8_kernels(classes: Mapping[str, int]) -> str:
     Kinds are known by the multiply-adds of their instructions; ``no int8 kernel`` where those are
     few compared with the float ones.
     """
-    work = _work(classes, _INT8_WORK)
+    work = {kind: classes.get(kind, 0) * one.int8_macs for kind, one in CLASSES.items()}
     total = sum(work.values())
-    if total <= _NO_INT8_BELOW * (total + sum(_work(classes, _FLOAT_WORK).values())):
+    if total <= _NO_INT8_BELOW * (total + sum(_float_work(classes).values())):
         return "no int8 kernel"
     return _main_kernels(work)
 
 
 def float_kernels(classes: Mapping[str, int]) -> str:
     """Return the kinds of float kernel that did a stage's float work, the main one first."""
-    work = _work(classes, _FLOAT_WORK)
+    work = _float_work(classes)
     return _main_kernels(work) if any(work.values()) else "no float kernel"
 
 
-def _work(classes: Mapping[str, int], weights: Mapping[str, int]) -> dict[str, int]:
-    return {kind: classes.get(kind, 0) * weight for kind, weight in weights.items()}
+def _float_work(classes: Mapping[str, int]) -> dict[str, int]:
+    return {kind: classes.get(kind, 0) * one.float_macs for kind, one in CLASSES.items()}
 
 
 def _main_kernels(work: Mapping[str, int]) -> str:
     ranked = sorted(work, key=lambda kind: -work[kind])
     total = sum(work.values())
-    return ", ".join(_KERNELS[kind] for kind in ranked if work[kind] > _SHARE_OF_A_KERNEL * total)
+    return ", ".join(
+        CLASSES[kind].kernel for kind in ranked if work[kind] > _SHARE_OF_A_KERNEL * total
+    )

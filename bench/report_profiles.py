@@ -9,26 +9,10 @@ from typing import Final
 from arcmobile.bench import charts
 from arcmobile.bench.charts import BarChart
 from arcmobile.bench.charts import seconds as duration
+from arcmobile.bench.instructions import CLASSES
 from arcmobile.bench.labels import component_label, stage_label
 from arcmobile.bench.result import InstructionProfile, OperatorProfile
 
-# Class of instruction -> how it is called, and its colour: int8 products in blues, floating-point
-# products in oranges, the rest in greys. Classes that are not listed come last, in grey.
-_CLASSES: Final = {
-    "smopa": ("SMOPA, int8 outer product", "int8-1"),
-    "smmla": ("SMMLA, int8 matrix", "int8-2"),
-    "sdot": ("SDOT, int8 dot product", "int8-3"),
-    "mla": ("integer multiply", "int8-4"),
-    "fmopa": ("FMOPA, outer product", "float-1"),
-    "fmla": ("FMLA", "float-2"),
-    "fmla16": ("FMLA, 16 bits", "float-3"),
-    "simd": ("other vector", "vector"),
-    "load": ("load", "memory-1"),
-    "store": ("store", "memory-2"),
-    "branch": ("branch", "rest-1"),
-    "other": ("other", "rest-2"),
-}
-_PRODUCTS: Final = ("smopa", "smmla", "sdot", "mla", "fmopa", "fmla", "fmla16")
 _OPERATORS: Final = 8
 _LEAST_SHARE: Final = 0.01
 _SHORTEST: Final = 1e-9  # seconds; no shares of less
@@ -68,14 +52,18 @@ def instruction_sections(
                 hidden.append(stage_label(name))
                 continue
             segments = [
-                (_name(kind), float(count), f"{charts.amount(count)}, "
-                 f"{charts.percent(count / stage.total)}", _CLASSES.get(kind, ("", "rest-2"))[1])
+                (
+                    _name(kind),
+                    float(count),
+                    f"{charts.amount(count)}, {charts.percent(count / stage.total)}",
+                    CLASSES[kind].tone if kind in CLASSES else "rest-2",
+                )
                 for kind, count in sorted(stage.classes.items(), key=lambda item: _rank(item[0]))
-            ]  # fmt: skip
+            ]
             rows.append((stage_label(name), segments, charts.amount(stage.total)))
         if rows:
             chart = charts.stacked(rows, whole=True)
-            order = {_name(kind): _rank(kind) for kind in _CLASSES}
+            order = {_name(kind): _rank(kind) for kind in CLASSES}
             legend = sorted(chart.legend, key=lambda item: order.get(item[0], len(order)))
             sections.append(
                 InstructionSection(
@@ -90,19 +78,20 @@ def instruction_sections(
 
 
 def _name(kind: str) -> str:
-    return _CLASSES[kind][0] if kind in _CLASSES else kind
+    return CLASSES[kind].label if kind in CLASSES else kind
 
 
 def _rank(kind: str) -> int:
-    return list(_CLASSES).index(kind) if kind in _CLASSES else len(_CLASSES)
+    return list(CLASSES).index(kind) if kind in CLASSES else len(CLASSES)
 
 
 def _products(profile: InstructionProfile) -> str:
     """``SDOT 5.6 M, FMLA 1.2 M``: the instructions that multiply, over all stages."""
     counts: dict[str, int] = {}
     for stage in profile.stages.values():
-        for kind in _PRODUCTS:
-            counts[kind] = counts.get(kind, 0) + stage.classes.get(kind, 0)
+        for kind, one in CLASSES.items():
+            if one.kernel:
+                counts[kind] = counts.get(kind, 0) + stage.classes.get(kind, 0)
     ranked = sorted((count, kind) for kind, count in counts.items() if count)
     short = (f"{_name(kind).split(',')[0]} {charts.amount(n)}" for n, kind in reversed(ranked))
     return ", ".join(short) or "none"

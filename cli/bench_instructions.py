@@ -176,9 +176,9 @@ def _legend(profiles: tuple[InstructionProfile, ...]) -> Table:
 
     legend = Table.grid(padding=(0, 2))
     stages = [stage.classes for profile in profiles for stage in profile.stages.values()]
-    for kind, meaning in CLASSES.items():
+    for kind, one in CLASSES.items():
         if any(classes[kind] for classes in stages):
-            legend.add_row(kind, meaning)
+            legend.add_row(kind, one.label)
     return legend
 
 

@@ -3,53 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from arcmobile.runtime.errors import InputError
 
-SOUND_PANEL: Final = "Sound"
 
-BundleFolder = Annotated[Path, typer.Option("--bundle", "-b", help="Folder of an exported bundle.")]
-Prompt = Annotated[
-    str | None,
-    typer.Option(
-        help="Prompt. Default: that of all benchmarks.",
-        rich_help_panel=SOUND_PANEL,
-        show_default=False,
-    ),
-]
+def option(panel: str | None, help_text: str, *names: str, **settings: Any) -> Any:
+    """Return an option in a panel of the help; the help text says the default where it matters."""
+    settings.setdefault("show_default", False)
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, **settings)
+
+
+_SOUND: Final = "Sound"
+
+BundleFolder = Annotated[Path, option(None, "Folder of an exported bundle.", "--bundle", "-b")]
+Prompt = Annotated[str | None, option(_SOUND, "Prompt. Default: that of all benchmarks.")]
 Seconds = Annotated[
-    float | None,
-    typer.Option(
-        help="Length of the sound. Default: the longest of the bundle.",
-        rich_help_panel=SOUND_PANEL,
-        show_default=False,
-    ),
+    float | None, option(_SOUND, "Length of the sound. Default: the longest of the bundle.")
 ]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        help="Sampler steps, 1 to 64. Default: the bundle's (8).",
-        rich_help_panel=SOUND_PANEL,
-        show_default=False,
-    ),
-]
-Seed = Annotated[int, typer.Option(help="Seed of the noise.", rich_help_panel=SOUND_PANEL)]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads. Default: all CPUs.", show_default=False)
-]
+Steps = Annotated[int | None, option(_SOUND, "Sampler steps, 1 to 64. Default: the bundle's (8).")]
+Seed = Annotated[int, option(_SOUND, "Seed of the noise.", show_default=True)]
+Threads = Annotated[int | None, option(None, "Threads. Default: all CPUs.", min=1)]
 Native = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder with arcmobile-run. Default: where make builds it for the target.",
-        show_default=False,
-    ),
+    Path | None, option(None, "Folder with arcmobile-run. Default: where make builds it.")
 ]
-Timeout = Annotated[float, typer.Option(min=1, help="Seconds that one run may take.")]
-Preset = Annotated[str, typer.Option(help="Size of the random model: sao-small or tiny.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
+Timeout = Annotated[float, option(None, "Seconds that one run may take.", min=1, show_default=True)]
+Preset = Annotated[
+    str, option(None, "Size of the random model: sao-small or tiny.", show_default=True)
+]
+Overwrite = Annotated[bool, option(None, "Replace results that are there.", "--overwrite")]
 
 
 def parse_counts(option: str, text: str, *, most: int) -> tuple[int, ...]:

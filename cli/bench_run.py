@@ -22,6 +22,7 @@ from arcmobile.cli.bench_options import (
     Seed,
     Steps,
     Timeout,
+    option,
     parse_counts,
 )
 from arcmobile.cli.consoles import plain_console
@@ -38,98 +39,56 @@ _PROTOCOL: Final = "Protocol"
 def run(
     bundle: BundleFolder,
     target: Annotated[
-        str, typer.Option("--target", "-t", help="host, qemu, ssh or adb.", rich_help_panel=_TARGET)
+        str, option(_TARGET, "host, qemu, ssh or adb.", "--target", "-t", show_default=True)
     ] = "host",
     runner: Annotated[
-        str | None,
-        typer.Option(
-            help="host: auto, native or python (any backend). Default: auto.",
-            rich_help_panel=_TARGET,
-            show_default=False,
-        ),
+        str | None, option(_TARGET, "host: auto, native or python (any backend). Default: auto.")
     ] = None,
     cpu: Annotated[
         str | None,
-        typer.Option(
-            help="qemu: neoverse-n1, cortex-a53 ... Default: max,sme=off (has i8mm).",
-            rich_help_panel=_TARGET,
-            show_default=False,
-        ),
+        option(_TARGET, "qemu: neoverse-n1, cortex-a53 ... Default: max,sme=off (has i8mm)."),
     ] = None,
     host: Annotated[
-        str | None,
-        typer.Option(
-            help="ssh: user@board, or a name from your ssh configuration.", rich_help_panel=_TARGET
-        ),
+        str | None, option(_TARGET, "ssh: user@board, or a name from your ssh configuration.")
     ] = None,
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="ssh: port.", rich_help_panel=_TARGET)
-    ] = None,
-    identity: Annotated[
-        Path | None, typer.Option(help="ssh: private key file.", rich_help_panel=_TARGET)
-    ] = None,
-    ssh_config: Annotated[
-        Path | None, typer.Option(help="ssh: configuration file.", rich_help_panel=_TARGET)
-    ] = None,
+    port: Annotated[int | None, option(_TARGET, "ssh: port.", min=1, max=65535)] = None,
+    identity: Annotated[Path | None, option(_TARGET, "ssh: private key file.")] = None,
+    ssh_config: Annotated[Path | None, option(_TARGET, "ssh: configuration file.")] = None,
     serial: Annotated[
-        str | None,
-        typer.Option(
-            help="adb: which phone (see adb devices -l). Default: the only one.",
-            rich_help_panel=_TARGET,
-            show_default=False,
-        ),
+        str | None, option(_TARGET, "adb: which phone (see adb devices -l). Default: the only one.")
     ] = None,
     native: Native = None,
     exec_prefix: Annotated[
         str | None,
-        typer.Option(
-            help='Start the runner through another program, e.g. "taskset -c 4-7".',
-            rich_help_panel=_TARGET,
-        ),
+        option(_TARGET, 'Start the runner through another program, e.g. "taskset -c 4-7".'),
     ] = None,
     device_folder: Annotated[
-        str | None,
-        typer.Option(
-            help="ssh, adb: folder on the device for the scratch folder.", rich_help_panel=_TARGET
-        ),
+        str | None, option(_TARGET, "ssh, adb: folder on the device for the scratch folder.")
     ] = None,
     prompt: Prompt = None,
     seconds: Seconds = None,
     steps: Steps = None,
     seed: Seed = 1,
     threads: Annotated[
-        str, typer.Option(help="Thread counts, e.g. 1,2,4.", rich_help_panel=_PROTOCOL)
+        str, option(_PROTOCOL, "Thread counts, e.g. 1,2,4.", show_default=True)
     ] = "1",
-    warmup: Annotated[
-        int, typer.Option(min=0, help="Runs to warm up.", rich_help_panel=_PROTOCOL)
-    ] = 1,
-    repeats: Annotated[
-        int, typer.Option(min=1, help="Runs that count.", rich_help_panel=_PROTOCOL)
-    ] = 5,
+    warmup: Annotated[int, option(_PROTOCOL, "Runs to warm up.", min=0, show_default=True)] = 1,
+    repeats: Annotated[int, option(_PROTOCOL, "Runs that count.", min=1, show_default=True)] = 5,
     cool_to: Annotated[
         float | None,
-        typer.Option(
-            help="Before each run, wait until the CPU is at most this many °C. "
+        option(
+            _PROTOCOL,
+            "Before each run, wait until the CPU is at most this many °C. "
             "Default: 40 for adb; no waiting elsewhere.",
-            rich_help_panel=_PROTOCOL,
-            show_default=False,
         ),
     ] = None,
     no_cool: Annotated[
-        bool,
-        typer.Option(
-            "--no-cool", help="Never wait for the device to cool.", rich_help_panel=_PROTOCOL
-        ),
+        bool, option(_PROTOCOL, "Never wait for the device to cool.", "--no-cool")
     ] = False,
     timeout: Timeout = 3600.0,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Result file. Default: out/bench/BUNDLE-DEVICE-DATE.json.",
-            show_default=False,
-        ),
+        option(None, "Result file. Default: out/bench/BUNDLE-DEVICE-DATE.json.", "--out", "-o"),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:

@@ -6,7 +6,6 @@ takes exactly these command lines, notes them, and answers as adb does:
     adb devices -l
     adb -s SERIAL shell SCRIPT
     adb -s SERIAL push FILE... FOLDER/
-    adb -s SERIAL pull FILE FILE
     adb kill-server                  (only if there was no server before)
 
 Scripts run in this machine's shell with the phone's paths mapped into the folder and the phone's
@@ -133,9 +132,6 @@ def main(phone: Path, words: list[str]) -> int:
         return _shell(phone, rest[0])
     if command == "push" and len(rest) >= 2 and rest[-1].endswith("/"):
         return _push(phone, rest[:-1], rest[-1])
-    if command == "pull" and len(rest) == 2:
-        shutil.copyfile(_local(phone, rest[0]), rest[1])
-        return 0
     return _fail(f"stand-in: not a command we send: {words}")
 
 

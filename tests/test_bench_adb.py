@@ -36,24 +36,19 @@ def options(dists: Dists, phone: adb_stand_in.Phone) -> TargetOptions:
     return TargetOptions(native=dists("android-arm64"), exec_prefix=prefix)
 
 
-def test_phone_protocol(
-    bundle: Bundle, options: TargetOptions, phone: adb_stand_in.Phone, tmp_path: Path
-) -> None:
+def test_phone_protocol(bundle: Bundle, options: TargetOptions, phone: adb_stand_in.Phone) -> None:
     target = AdbTarget(options)
     with target:
         target.prepare(bundle)
         (scratch,) = phone.scratch
         there = {str(path.relative_to(scratch)) for path in scratch.rglob("*") if path.is_file()}
-        arguments = ("--etdump", f"{target.results}/trace")
-        stats = target.run(replace(REQUEST, arguments=arguments)).stats
-        target.pull("trace.dit.etdp", tmp_path / "dit.etdp")
+        stats = target.run(REQUEST).stats
         environment = target.environment()
     assert there == {
         *("runner/arcmobile-run", "runner/lib/libstand_in.so", "bundle/manifest.json"),
         *(f"bundle/{record.file}" for record in bundle.manifest.files()),
     }
     assert stats.prompt == ODD_PROMPT
-    assert (tmp_path / "dit.etdp").read_text() == "trace"
     assert phone.scratch == []
 
     devices, guard, *rest = phone.commands
@@ -68,8 +63,6 @@ def test_phone_protocol(
     }
     (run,) = [command[3] for command in rest if "--stats json" in command[3]]
     assert f"{name}/runner/arcmobile-run --steps 3 --seed 7 --seconds 1.0 --threads 2" in run
-    pull = ["-s", SERIAL, "pull", f"{name}/results/trace.dit.etdp", str(tmp_path / "dit.etdp")]
-    assert pull in rest
 
     assert environment.device == "Stand In 24"
     assert environment.cpu == "Stand-in, emulated"

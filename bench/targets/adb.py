@@ -100,17 +100,6 @@ class AdbTarget(RemoteTarget):
             run_process(["adb", "kill-server"], timeout=_ADB_SECONDS)
             self._started_server = False
 
-    def pull(self, name: str, destination: Path) -> None:
-        """Copy a result from the phone.
-
-        Raises:
-            TargetError: it could not be copied.
-        """
-        words = ["adb", "-s", self._serial, "pull", f"{self.results}/{name}", str(destination)]
-        completed = run_process(words, timeout=DEFAULT_TIMEOUT)
-        if completed.code:
-            raise TargetError(f"{self.name}: {name}: {completed.last_words}")
-
     def _start_words(self, command: str) -> list[str]:
         return ["adb", "-s", self._serial, "shell", command]
 

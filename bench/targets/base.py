@@ -156,15 +156,6 @@ class Target(ABC):
     def run(self, request: RunRequest, *, cold: bool = False) -> RunRecord:
         """Run the prepared bundle in a fresh process; ``cold``: its files not in the page cache."""
 
-    @abstractmethod
-    def pull(self, name: str, destination: Path) -> None:
-        """Copy a file that the runner wrote to :attr:`results` to this machine."""
-
-    @property
-    @abstractmethod
-    def results(self) -> str:
-        """A folder on the machine where the runner may write files (``--etdump``)."""
-
     def __enter__(self) -> Self:
         try:
             self.open()

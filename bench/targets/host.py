@@ -75,17 +75,6 @@ class LocalTarget(ShellTarget):
         """Describe this machine, with the cores that this process may use."""
         return super().environment().model_copy(update={"cores": available_cpus()})
 
-    def pull(self, name: str, destination: Path) -> None:
-        """Copy a result out of the temporary folder.
-
-        Raises:
-            TargetError: the runner did not write it.
-        """
-        source = Path(self.scratch) / name
-        if not source.is_file():
-            raise TargetError(f"{name}: the runner did not write it")
-        shutil.copyfile(source, destination)
-
     def _execute(self, script: str, timeout: float) -> Completed:
         return run_process(["sh", "-c", script], timeout=timeout)
 

@@ -37,11 +37,11 @@ from arcmobile.runtime.errors import InputError, TargetError
 _REACH_SECONDS: Final = 30.0
 _CLEANUP_SECONDS: Final = 30.0
 _LONGEST_REPLY: Final = 1 << 16  # bytes of a shell that is greeted
-_SPARE_BYTES: Final = 16_000_000  # for results and the file system's own use
+_SPARE_BYTES: Final = 16_000_000  # for the sound and the file system's own use
 _FULL: Final = "No space left"
 _FREE_BLOCKS: Final = re.compile(r"\s\d+\s+\d+\s+([0-9]{1,18})\s+\d+%")
 _PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9._+/-]*")
-_RUNNER_FOLDER, _BUNDLE_FOLDER, _RESULTS_FOLDER = "runner", "bundle", "results"
+_RUNNER_FOLDER, _BUNDLE_FOLDER = "runner", "bundle"
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,6 @@ class RemoteTarget(ShellTarget):
     def scratch(self) -> str:
         """The folder that the guard made."""
         return self._scratch
-
-    @property
-    def results(self) -> str:
-        """A folder in the scratch folder."""
-        return f"{self._scratch}/{_RESULTS_FOLDER}"
 
     def open(self) -> None:
         """Start the guard, which makes the scratch folder.
@@ -195,7 +190,7 @@ class RemoteTarget(ShellTarget):
         Raises:
             TargetError: there is no space, or a file did not arrive whole.
         """
-        folders = {name.rpartition("/")[0] for name in files} | {_RESULTS_FOLDER}
+        folders = {name.rpartition("/")[0] for name in files}
         missing = self._differing(files, first=f"mkdir -p {quoted(sorted(folders))}")
         if not missing:
             return

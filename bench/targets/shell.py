@@ -82,11 +82,6 @@ class ShellTarget(Target):
         """Where the runner lies on the device."""
 
     @property
-    def results(self) -> str:
-        """The scratch folder."""
-        return self.scratch
-
-    @property
     def facts(self) -> DeviceFacts:
         """What the device is; read once."""
         if self._facts is None:

@@ -74,20 +74,6 @@ class SshTarget(RemoteTarget):
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None
 
-    def pull(self, name: str, destination: Path) -> None:
-        """Copy a result from the board.
-
-        Raises:
-            TargetError: it could not be copied.
-        """
-        command = f"cat {shlex.quote(f'{self.results}/{name}')}"
-        completed = run_process(
-            self._start_words(command), stdout=destination, timeout=DEFAULT_TIMEOUT
-        )
-        if completed.code:
-            destination.unlink(missing_ok=True)
-            raise TargetError(f"{self.name}: {name}: {completed.last_words}")
-
     def _start_words(self, command: str) -> list[str]:
         words = ["ssh"]
         if self.options.ssh_config:
