@@ -13,7 +13,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +26,9 @@ OPENS: Final = ("open",)
 _SECONDS: Final = 120  # a command may take, on a machine that is busy otherwise
 _IMPORTS: Final = (
     "torch", "onnxruntime", "soundfile", "soxr", "jinja2", "scipy.signal", "safetensors.torch",
-    "huggingface_hub", "sentencepiece", "onnxscript", "arcmobile.export.pipeline",
-    "arcmobile.export.checkpoint.presets", "arcmobile.runtime.engines.onnx",
+    "huggingface_hub", "sentencepiece", "onnxscript", "matplotlib.pyplot",
+    "arcmobile.export.pipeline", "arcmobile.export.checkpoint.presets",
+    "arcmobile.runtime.engines.onnx",
 )  # fmt: skip
 
 
@@ -51,7 +52,10 @@ class Ended:
 
 
 class CommandServer:
-    """The process, for a ``with`` block."""
+    """The process, for a ``with`` block; ``variables`` are set for it."""
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = dict(variables or {})
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -63,6 +67,7 @@ class CommandServer:
                 **os.environ,
                 "PYTHONPATH": str(Path(__file__).parent.parent),
                 "OMP_NUM_THREADS": "1",  # a thread pool does not survive a fork
+                **self._variables,
             },
         )
         return self

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hub_stand_in
+import numpy as np
 import pytest
 import stand_ins
 
@@ -18,9 +20,15 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[CommandServer]:
-    with CommandServer() as started:
-        yield started
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
+    """Commands whose hub is a stand-in with a model ``u/a`` and a text encoder ``u/te``."""
+    model = tmp_path_factory.mktemp("hub") / "a"
+    unwanted = shutil.ignore_patterns("expected.npz", "*.md")
+    shutil.copytree(REPOSITORY / "tests" / "data" / "parity_tiny", model, ignore=unwanted)
+    with hub_stand_in.serve() as (hub, address):
+        hub.repositories = {"u/a": model, "u/te": model / "text_encoder"}
+        with CommandServer({"HF_ENDPOINT": address}) as started:
+            yield started
 
 
 @dataclass(frozen=True)
@@ -31,18 +39,26 @@ class Inputs:
     onnx: Path
     native: Path
     for_native: Path
+    sounds: Path
 
 
 @pytest.fixture(scope="module")
 def inputs(
     inputs_folder: Path, micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Inputs:
+    import soundfile
+
     folder = tmp_path_factory.mktemp("commands")
+    (folder / "sounds").mkdir()
+    for name in ("a", "b"):
+        soundfile.write(folder / "sounds" / f"{name}.wav", np.full((200, 2), 0.1), 44100)
+        (folder / "sounds" / f"{name}.txt").write_text(f"tone {name}\n")
     return Inputs(
         checkpoint=micro_checkpoint,
         onnx=bundle_of("onnx"),
         native=stand_ins.make_dist(folder / "native", "host"),
         for_native=stand_ins.make_executorch_bundle(folder / "executorch"),
+        sounds=folder / "sounds",
     )
 
 
@@ -51,10 +67,14 @@ def inputs(
 
 @dataclass(frozen=True)
 class Writer:
-    """A command that writes ``out`` into its folder, and whether what is there is whole."""
+    """A command that writes ``out`` into its folder, and whether what is there is whole.
+
+    One that ``resumes`` may leave a part, hidden or in a folder that says so, and goes on from it.
+    """
 
     arguments: Callable[[Inputs], list[object]]
     check: Callable[[Path], object]
+    resumes: bool = False
 
 
 def check_sounds(out: Path) -> None:
@@ -77,6 +97,22 @@ def check_result(out: Path) -> None:
         BenchResult.read(path)
 
 
+def check_card(out: Path) -> None:
+    for path in out.iterdir():
+        assert path.read_text().startswith("---\n")
+
+
+def check_latents(out: Path) -> None:
+    """All sounds, or a folder that no training takes."""
+    from arcmobile.posttrain.latents.cache import LatentCache
+    from arcmobile.runtime.errors import InputError
+
+    try:
+        assert len(LatentCache(out)) == 2
+    except InputError as error:
+        assert "not complete" in str(error) or "no cached latents" in str(error)  # noqa: PT017
+
+
 WRITERS = {
     "generate": Writer(
         lambda given: [
@@ -96,6 +132,24 @@ WRITERS = {
         ],
         check_result,
     ),
+    "card": Writer(
+        lambda given: ["card", given.onnx, "--out", "out/card.md", "--overwrite"], check_card
+    ),
+    "fetch": Writer(
+        lambda given: [
+            *("fetch", "--repo", "u/a", "--text-encoder", "u/te", "--out", "out", "--overwrite"),
+        ],
+        check_checkpoint,
+        resumes=True,
+    ),
+    "posttrain latents": Writer(
+        lambda given: [
+            *("posttrain", "latents", "--checkpoint", given.checkpoint, "--threads", 1),
+            *("--sounds", given.sounds, "--out", "out"),
+        ],
+        check_latents,
+        resumes=True,
+    ),
 }
 
 
@@ -114,7 +168,10 @@ def test_killed_before_each_change_of_names(
     arguments = writer.arguments(inputs)
     first = tmp_path / "first"
     first.mkdir()
-    assert server.run(arguments, first).code == 0
+    ended = server.run(arguments, first)
+    assert ended.code == 0, ended.said
+    for shard in (first / "out").glob("shard-*"):
+        shard.unlink()  # or there is nothing to do
     for at in range(1, 60):
         folder = Path(shutil.copytree(first, tmp_path / str(at)))
         ended = server.run(arguments, folder, hit=Hit(signal.SIGKILL, at))
@@ -143,6 +200,11 @@ def test_full_disk(
 ) -> None:
     ended = server.run(writer.arguments(inputs), tmp_path, file_bytes=file_bytes)
     if ended.code == 0:  # it was small enough
+        writer.check(tmp_path / "out")
+    elif writer.resumes:
+        assert (ended.code, is_one_line(ended.said)) == (2, True), ended.said
+        ended = server.run(writer.arguments(inputs), tmp_path)
+        assert ended.code == 0, ended.said
         writer.check(tmp_path / "out")
     else:
         assert (ended.code, is_one_line(ended.said)) == (2, True), ended.said
@@ -174,6 +236,8 @@ CALLS = {
     "posttrain": "posttrain latents --checkpoint {checkpoint} --out out",
     "checkpoint": "checkpoint init --preset tiny --out out",
     "fetch": "fetch --repo nobody/nothing --out out",
+    "card": "card {onnx} --out card.md",
+    "publish": "publish {onnx} nobody/nothing --license cc0-1.0",
     "doctor": "doctor",
     "version": "version",
 }
