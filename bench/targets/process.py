@@ -96,29 +96,29 @@ def said_until_end(process: subprocess.Popen[bytes], timeout: float | None) -> t
     if process.stdin is not None:
         with suppress(OSError):
             process.stdin.close()
-    said = {pipe: bytearray() for pipe in (process.stdout, process.stderr) if pipe is not None}
+    stdout, stderr = bytearray(), bytearray()
+    pipes = ((process.stdout, stdout), (process.stderr, stderr))
     with selectors.DefaultSelector() as selector:
-        for pipe in said:
-            selector.register(pipe, selectors.EVENT_READ)
+        for pipe, heard in pipes:
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, heard)
         while selector.get_map():
             ready = selector.select(left())
             if timeout is not None and (not ready or left() == 0):
                 raise subprocess.TimeoutExpired(process.args, timeout)
             for key, _ in ready:
-                pipe = key.fileobj
-                assert not isinstance(pipe, int)
                 piece = os.read(key.fd, _PIECE)
                 if not piece:
-                    selector.unregister(pipe)
+                    selector.unregister(key.fileobj)
                     continue
-                heard = said[pipe]
-                heard += piece
-                if len(heard) > MOST_SAID:
+                key.data.extend(piece)
+                if len(key.data) > MOST_SAID:
                     raise TooMuchOutput(_program(process))
     process.wait(left())
-    for pipe in said:
-        pipe.close()
-    return tuple(bytes(said.get(pipe, b"")) for pipe in (process.stdout, process.stderr))
+    for pipe, _ in pipes:
+        if pipe is not None:
+            pipe.close()
+    return bytes(stdout), bytes(stderr)
 
 
 def _program(process: subprocess.Popen[bytes]) -> str:
