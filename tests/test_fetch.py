@@ -150,7 +150,7 @@ def test_bytes_of_a_partial_download_that_changed_are_found(hub: Hub, tmp_path: 
         ("u/a:api", Fault(status=403, headers={"X-Error-Code": "GatedRepo"}), "accept the licence"),
         ("u/a:api", Fault(status=500, body=b"\xff\xfe" * 99), "500 Internal Server Error"),
         ("u/a:api", Fault(stall=True), "does not answer"),
-        ("u/a:api", Fault(body=b"[" * 50_000), "no listing"),
+        ("u/a:api", Fault(body=b"[" * 50_000), "not the listing"),
         ("u/a:api", Fault(body=b'{"sha": 7, "siblings": []}'), "malformed"),
         ("u/a:api", Fault(body=b'{"sha": "0", "siblings": [{"rfilename": "x"}]}'), "has no model"),
         ("u/a:model_config.json", Fault(status=404), "model_config.json: the hub answered 404"),
