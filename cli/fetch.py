@@ -17,6 +17,16 @@ def fetch(
     text_encoder: Annotated[
         str, typer.Option(help="Text encoder repository.")
     ] = "google-t5/t5-base",
+    revision: Annotated[
+        str, typer.Option(help="Branch, tag or commit of --repo. Default: the newest commit.")
+    ] = "",
+    text_encoder_revision: Annotated[str, typer.Option(help="The same of --text-encoder.")] = "",
+    weights: Annotated[
+        str, typer.Option(help="What the weights are called in --repo; .safetensors or .ckpt.")
+    ] = "model.safetensors",
+    config: Annotated[
+        str, typer.Option(help="What the model's config is called in --repo.")
+    ] = "model_config.json",
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")] = DEFAULT_OUT,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the folder if it exists.")
@@ -24,13 +34,18 @@ def fetch(
 ) -> None:
     """Download the trained weights: just the files an export needs, about 3 GB.
 
-    They are gated: accept the licence on the model's page and run `hf auth login` first. A download
-    that was interrupted goes on where it stopped.
+    They are gated: accept the license on the model's page and run `hf auth login` first. A download
+    that was interrupted goes on where it stopped. The folder keeps the commits and digests of what
+    was downloaded; fetching into it again compares them with the files and with the Hub.
     """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from arcmobile.export.checkpoint.hub import fetch_checkpoint, interrupted_download
+    from arcmobile.export.checkpoint.hub import (
+        ModelSource,
+        fetch_checkpoint,
+        interrupted_download,
+    )
 
     if interrupted_download(out):
         typer.echo(f"{out}: an earlier download was interrupted; the same files go on", err=True)
@@ -45,13 +60,15 @@ def fetch(
         disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task(f"fetching {repo}", total=None)
-        fetch_checkpoint(
+        new = fetch_checkpoint(
             out,
-            repo,
+            ModelSource(repo, revision, weights, config),
             text_encoder,
+            text_revision=text_encoder_revision,
             overwrite=overwrite,
             report=lambda line: bar.update(task, description=line),
             on_total=lambda total: bar.update(task, total=total),
             on_bytes=lambda count: bar.advance(task, count),
         )
-    typer.echo(f"{out}: complete\nnext: make export-android CHECKPOINT={out}")
+    what = "complete" if new else "complete already, the same commits and digests"
+    typer.echo(f"{out}: {what}\nnext: make export-android CHECKPOINT={out}")

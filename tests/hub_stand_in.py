@@ -128,7 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         folder = self.served.folder(repo, revision)
         self.served.asked.append((self.command, f"{repo}:{name}", self.headers.get("Range")))
         if folder is None or not (api or (folder / name).is_file()):
-            code = "RepoNotFound" if folder is None else "EntryNotFound"
+            known = repo in self.served.repositories
+            code = "RepoNotFound" if not known else "RevisionNotFound" if api else "EntryNotFound"
             self._send(Fault(status=404), b"", {"X-Error-Code": code})
             return
         files = sorted(path.name for path in folder.iterdir() if path.is_file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typer.testing import CliRunner, Result
 from arcmobile.cli.main import app
 from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.checkpoint.hub import interrupted_download
+from arcmobile.export.checkpoint.hub_download import RECORDS_FILE
 
 TINY = Path(__file__).parent / "data" / "parity_tiny"
 WEIGHTS = "model.safetensors"
@@ -75,7 +77,13 @@ def test_a_fetched_folder_is_the_checkpoint_and_nothing_else(hub: Hub, tmp_path:
     got = tmp_path / "out" / "got"
     require_sound(CheckpointFolder.open(got))
     text = ("config.json", WEIGHTS, "spiece.model", "tokenizer.json")
-    names = {"model_config.json", WEIGHTS, "LICENSE", *(f"text_encoder/{name}" for name in text)}
+    names = {
+        "model_config.json",
+        WEIGHTS,
+        "LICENSE",
+        RECORDS_FILE,
+        *(f"text_encoder/{name}" for name in text),
+    }
     assert {str(p.relative_to(got)) for p in got.rglob("*") if p.is_file()} == names
     assert [path.name for path in got.parent.iterdir()] == ["got"]
 
@@ -147,7 +155,7 @@ def test_bytes_of_a_partial_download_that_changed_are_found(hub: Hub, tmp_path: 
     [
         ("u/a:api", Fault(status=429), "429 Too Many Requests"),
         ("u/a:api", Fault(status=401), "`hf auth login`"),
-        ("u/a:api", Fault(status=403, headers={"X-Error-Code": "GatedRepo"}), "accept the licence"),
+        ("u/a:api", Fault(status=403, headers={"X-Error-Code": "GatedRepo"}), "accept the license"),
         ("u/a:api", Fault(status=500, body=b"\xff\xfe" * 99), "500 Internal Server Error"),
         ("u/a:api", Fault(stall=True), "does not answer"),
         ("u/a:api", Fault(body=b"[" * 50_000), "not the listing"),
@@ -215,3 +223,51 @@ def test_what_is_there_is_asked_before_the_hub(hub: Hub, tmp_path: Path) -> None
     hub.faults = {}
     assert fetch(out, "u/b", "--overwrite").exit_code == 0
     assert weights_of(out) == weights_of(hub.repositories["u/b"])
+
+
+def test_a_fetched_folder_is_pinned(hub: Hub, tmp_path: Path) -> None:
+    out = tmp_path / "got"
+    first = hub_stand_in.commit_of(hub.repositories["u/a"])
+    assert fetch(out).exit_code == 0
+    records = json.loads((out / RECORDS_FILE).read_text())
+    for place, record in records.items():
+        assert hashlib.sha256((out / place).read_bytes()).hexdigest() == record["sha256"]
+    assert records[WEIGHTS]["revision"] == first
+    hub.asked = []
+    again = fetch(out)
+    assert again.exit_code == 0, again.output
+    assert "complete already" in again.stdout
+    assert hub.downloads() == []
+    shutil.copytree(hub.repositories["u/a"], tmp_path / "old")
+    hub.repositories["u/a@v1"] = tmp_path / "old"
+    shutil.copy(hub.repositories["u/b"] / WEIGHTS, hub.repositories["u/a"] / WEIGHTS)
+    refused(fetch(out), first, "--revision", "--overwrite")
+    for revision in ("v1", first):
+        assert fetch(out, "u/a", "--revision", revision).exit_code == 0
+    with (out / WEIGHTS).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\xff")
+    refused(fetch(out, "u/a", "--revision", "v1"), WEIGHTS, "--overwrite")
+    refused(fetch(tmp_path / "x", "u/a", "--revision", "v9"), "u/a at v9", "--revision")
+
+
+def test_files_that_are_called_otherwise_are_named(hub: Hub, tmp_path: Path) -> None:
+    folder = hub.repositories["u/a"]
+    (folder / WEIGHTS).rename(folder / "music.safetensors")
+    (folder / "model_config.json").rename(folder / "music.json")
+    result = fetch(tmp_path / "got")
+    refused(result, "music.safetensors", "--weights music.safetensors", "--config music.json")
+    words = ("--weights", "music.safetensors", "--config", "music.json")
+    assert fetch(tmp_path / "got", "u/a", *words).exit_code == 0
+    require_sound(CheckpointFolder.open(tmp_path / "got"))
+    refused(fetch(tmp_path / "x", "u/a", "--weights", "music.bin"), "--weights")
+
+
+def test_a_token_that_is_none_is_not_shown(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret\x01word")
+    result = fetch(tmp_path / "got")
+    refused(result, "the Hugging Face token")
+    assert "secret" not in result.output
+    assert hub.asked == []

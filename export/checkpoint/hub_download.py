@@ -10,21 +10,24 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from arcmobile.runtime.errors import CheckpointError, InputError
+from arcmobile.export.hub.names import require_repository_name
+from arcmobile.export.hub.session import hub_errors, refusal, stored_token
+from arcmobile.runtime.errors import HubError, OutputError
+from arcmobile.runtime.verified_files import file_digest
 
 if TYPE_CHECKING:
     import httpx2
 
 RECORDS_FILE: Final = "arcmobile-download.json"
-"""Notes of a download under way, beside its files."""
+"""Where the files of a folder came from: commit, ETag, size and, once complete, sha256."""
 
 _INCOMPLETE: Final = ".incomplete"
 _BLOCK: Final = 1 << 20
@@ -37,7 +40,7 @@ _AGAIN: Final = "run this again: it goes on where it stopped"
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository at one commit, and the names of its files."""
+    """A repository at one commit, and the names of its files, those in folders too."""
 
     name: str
     revision: str
@@ -85,39 +88,44 @@ class RemoteFile:
         return digest.hexdigest() == self.etag
 
 
-def find_repository(repo: str) -> Repository:
-    """Ask the hub for the newest commit of a repository and its files.
+def find_repository(repo: str, revision: str = "") -> Repository:
+    """Ask the hub for a commit of a repository and its files.
+
+    Args:
+        repo: owner/name.
+        revision: a branch, tag or commit; empty: the newest commit.
 
     Raises:
-        InputError: there is no such repository, or the name is not one.
-        CheckpointError: no access, no connection, or an answer that is not a listing.
+        InputError: there is no such repository or revision, or the name is not one.
+        HubError: no access, no connection, or an answer that is not a listing.
     """
     from huggingface_hub import constants
-    from huggingface_hub.utils._validators import validate_repo_id
 
-    with _hub_errors(repo):
-        validate_repo_id(repo)
-        answer = _ask(repo, f"{constants.ENDPOINT}/api/models/{repo}")
+    require_repository_name(repo)
+    stored_token()
+    asked = f"{repo} at {revision}" if revision else repo
+    part = f"/revision/{quote(revision, safe='')}" if revision else ""
+    with _hub_errors(asked):
+        answer = _ask(asked, f"{constants.ENDPOINT}/api/models/{repo}{part}")
     try:
         about = json.loads(answer)
-        revision = about["sha"]
+        commit = about["sha"]
         files = tuple(sibling["rfilename"] for sibling in about["siblings"])
     except (ValueError, RecursionError, KeyError, TypeError):
-        raise CheckpointError(
+        raise HubError(
             f"{repo}: the hub's answer is not the listing of a repository "
             "(a login page of the network?); check the connection and HF_ENDPOINT"
         ) from None
-    if not (isinstance(revision, str) and all(isinstance(name, str) for name in files)):
-        raise CheckpointError(f"{repo}: the hub's listing is malformed; check HF_ENDPOINT")
-    plain = tuple(name for name in files if PurePosixPath(name).name == name)
-    return Repository(repo, revision, plain)
+    if not (isinstance(commit, str) and all(isinstance(name, str) for name in files)):
+        raise HubError(f"{repo}: the hub's listing is malformed; check HF_ENDPOINT")
+    return Repository(repo, commit, files)
 
 
 def describe(repository: Repository, name: str) -> RemoteFile:
     """Ask the hub for a file's ETag and size.
 
     Raises:
-        CheckpointError: as :func:`find_repository`, or the answer is not the hub's.
+        HubError: as :func:`find_repository`, or the answer is not the hub's.
     """
     from huggingface_hub import constants, get_hf_file_metadata
 
@@ -127,7 +135,7 @@ def describe(repository: Repository, name: str) -> RemoteFile:
             _url(repository.name, repository.revision, name), timeout=constants.HF_HUB_ETAG_TIMEOUT
         )
     if found.commit_hash != repository.revision or not found.etag or found.size is None:
-        raise CheckpointError(
+        raise HubError(
             f"{repo}: {name}: the answer has no commit, ETag or length as the hub's have; "
             "check the connection and HF_ENDPOINT"
         )
@@ -137,11 +145,14 @@ def describe(repository: Repository, name: str) -> RemoteFile:
 class DownloadRecords:
     """Which files of a download folder came from where; written before their first byte.
 
+    They stay in the complete folder, which is pinned by them: another download into it compares.
+
     Args:
-        folder: the download under way.
+        folder: the download, under way or complete.
     """
 
     def __init__(self, folder: Path):
+        self._folder = folder
         self._path = folder / RECORDS_FILE
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
@@ -158,18 +169,50 @@ class DownloadRecords:
         self._records[place] = asdict(file)
         self._write()
 
-    def repositories(self) -> set[str]:
-        """Return the repositories that the folder holds files of."""
+    def commits(self) -> dict[str, str]:
+        """Return the commit of each repository that the folder holds files of."""
         records = (record for record in self._records.values() if isinstance(record, dict))
-        return {str(record.get("repo")) for record in records}
+        return {str(record.get("repo")): str(record.get("revision")) for record in records}
 
-    def close(self) -> None:
-        """Remove the records: the download is complete."""
-        self._path.unlink(missing_ok=True)
+    def complete(self, places: Iterable[str]) -> None:
+        """Leave the records of these files alone, with their sha256: the download is complete."""
+        self._records = {
+            place: self._records[place] | {"sha256": file_digest(self._folder / place)}
+            for place in places
+        }
+        self._write()
 
     def _write(self) -> None:
         # After a kill half-way the file is not JSON, and everything is downloaded again.
         self._path.write_text(json.dumps(self._records, indent=1) + "\n", encoding="utf-8")
+
+
+def downloaded_before(out: Path, files: Mapping[str, RemoteFile]) -> bool:
+    """Return whether a complete download of an earlier run is at ``out``, with these files.
+
+    Args:
+        out: the folder; False where it holds no records of a download.
+        files: what would be downloaded, by place.
+
+    Raises:
+        OutputError: it holds other files, or one of them has changed since.
+    """
+    if not (out / RECORDS_FILE).is_file():
+        return False
+    records = DownloadRecords(out)
+    for place, file in files.items():
+        if not records.knows(place, file):
+            commit = records.commits().get(file.repo)
+            held = f"{file.repo} at commit {commit}" if commit else "other files"
+            raise OutputError(
+                f"--out {out}: holds {held}, and not its {file.name} of {file.revision}; "
+                "choose another folder, add --overwrite, or name the old commit with --revision"
+            )
+        if not file.fits(out / place):
+            raise OutputError(
+                f"--out {out / place}: is not what was downloaded any more; add --overwrite"
+            )
+    return True
 
 
 def download(
@@ -189,7 +232,7 @@ def download(
         on_bytes: called with the number of bytes that have just arrived or were there already.
 
     Raises:
-        CheckpointError: the connection broke or stalled, or other bytes arrived than announced.
+        HubError: the connection broke or stalled, or other bytes arrived than announced.
     """
     partial = target.with_name(target.name + _INCOMPLETE)
     if not records.knows(place, file):
@@ -208,7 +251,7 @@ def download(
         try:
             _receive(file, partial, on_bytes)
             break
-        except CheckpointError:
+        except HubError:
             # A connection that broke is worth another try as long as it brings the file forward.
             now = partial.stat().st_size if partial.is_file() else 0
             if now <= have or attempt + 1 == _ATTEMPTS:
@@ -216,7 +259,7 @@ def download(
             have = now
     if not file.fits(partial):
         partial.unlink(missing_ok=True)
-        raise CheckpointError(
+        raise HubError(
             f"{file.repo}: {file.name} arrived damaged (its digest is not the hub's); "
             "run this again to download it anew"
         )
@@ -227,7 +270,7 @@ def _receive(file: RemoteFile, partial: Path, on_bytes: Callable[[int], None]) -
     """Append to ``partial`` what is missing of a file, from one connection.
 
     Raises:
-        CheckpointError: more or less than the announced bytes arrived.
+        HubError: more or less than the announced bytes arrived.
     """
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils._headers import build_hf_headers
@@ -245,7 +288,7 @@ def _receive(file: RemoteFile, partial: Path, on_bytes: Callable[[int], None]) -
             "GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
         ) as response,
     ):
-        _require_success(response, file.repo, f"{file.repo}: {file.name}")
+        _require_success(response, f"{file.repo}: {file.name}")
         if have and not _continues(response, have, file.size):
             on_bytes(-have)
             have = 0
@@ -263,7 +306,7 @@ def _receive(file: RemoteFile, partial: Path, on_bytes: Callable[[int], None]) -
             problem = f"more than the {file.size} bytes announced arrived; download it again later"
         else:
             problem = f"{file.size - left} of {file.size} bytes arrived; {_AGAIN}"
-        raise CheckpointError(f"{file.repo}: {file.name}: {problem}")
+        raise HubError(f"{file.repo}: {file.name}: {problem}")
 
 
 def _continues(response: httpx2.Response, have: int, size: int) -> bool:
@@ -277,7 +320,7 @@ def _blocks(file: RemoteFile, response: httpx2.Response) -> Iterator[bytes]:
     """Yield the body of an answer.
 
     Raises:
-        CheckpointError: it trickles.
+        HubError: it trickles.
     """
     begin, arrived = time.monotonic(), 0
     for block in response.iter_raw():
@@ -285,15 +328,15 @@ def _blocks(file: RemoteFile, response: httpx2.Response) -> Iterator[bytes]:
         arrived += len(block)
         if (now := time.monotonic()) - begin > _LEAST_SECONDS:
             if arrived < _LEAST_BYTES:
-                raise CheckpointError(f"{file.repo}: {file.name}: the hub stalls; {_AGAIN}")
+                raise HubError(f"{file.repo}: {file.name}: the hub stalls; {_AGAIN}")
             begin, arrived = now, 0
 
 
-def _ask(repo: str, url: str) -> bytes:
+def _ask(where: str, url: str) -> bytes:
     """Return the body of an answer of the hub's interface.
 
     Raises:
-        CheckpointError: it does not end.
+        HubError: it does not end.
     """
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils._headers import build_hf_headers
@@ -304,12 +347,12 @@ def _ask(repo: str, url: str) -> bytes:
     with get_session().stream(
         "GET", url, headers=headers, timeout=constants.HF_HUB_ETAG_TIMEOUT
     ) as response:
-        _require_success(response, repo, repo)
+        _require_success(response, where)
         for block in response.iter_bytes(1 << 16):
             body += block
             if len(body) > _LONGEST_ANSWER or time.monotonic() > deadline:
-                raise CheckpointError(
-                    f"{repo}: the hub's answer does not end; check HF_ENDPOINT, or try again later"
+                raise HubError(
+                    f"{where}: the hub's answer does not end; check HF_ENDPOINT, or try again later"
                 )
     return bytes(body)
 
@@ -320,77 +363,17 @@ def _url(repo: str, revision: str, name: str) -> str:
     return f"{constants.ENDPOINT}/{repo}/resolve/{quote(revision, safe='')}/{quote(name)}"
 
 
-@contextmanager
-def _hub_errors(repo: str, name: str = "") -> Iterator[None]:
-    """Turn what the hub's client raises into one line with the way out.
-
-    Raises:
-        InputError: no such repository or file.
-        CheckpointError: no access, or the connection failed.
-    """
-    import httpx2
-    from huggingface_hub import errors
-
-    where = f"{repo}: {name}" if name else repo
-    try:
-        yield
-    except errors.HFValidationError as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{repo!r}: not a repository name ({reason}); write owner/name") from None
-    except errors.HfHubHTTPError as error:
-        refusal = _refusal(error.response, repo, where)
-        raise refusal from None
-    except httpx2.TimeoutException:
-        raise CheckpointError(f"{where}: the hub does not answer; {_AGAIN}") from None
-    except (httpx2.ReadError, httpx2.RemoteProtocolError, httpx2.DecodingError) as error:
-        raise CheckpointError(
-            f"{where}: the connection broke ({_brief(error)}); {_AGAIN}"
-        ) from None
-    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ConnectionError) as error:
-        raise CheckpointError(
-            f"{where}: the hub cannot be reached ({_brief(error)}); "
-            "check the network (and HF_ENDPOINT, HF_HUB_OFFLINE), then run this again"
-        ) from None
+def _hub_errors(repo: str, name: str = "") -> AbstractContextManager[None]:
+    return hub_errors(f"{repo}: {name}" if name else repo, again=_AGAIN)
 
 
-def _require_success(response: httpx2.Response, repo: str, where: str) -> None:
+def _require_success(response: httpx2.Response, where: str) -> None:
     """Check an answer's status; the body is not looked at, whatever it is.
 
     Raises:
         InputError: no such repository or file.
-        CheckpointError: any other error status.
+        HubError: any other error status.
     """
     if response.status_code >= HTTPStatus.BAD_REQUEST:
-        refusal = _refusal(response, repo, where)
-        raise refusal
-
-
-def _refusal(response: httpx2.Response, repo: str, where: str) -> InputError | CheckpointError:
-    """Return one line for an answer with an error status; the hub says more in a header."""
-    status, code = response.status_code, response.headers.get("X-Error-Code")
-    try:
-        said = f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        said = str(status)
-    if code == "GatedRepo":
-        return CheckpointError(
-            f"{repo}: access is granted by its owner; accept the licence on its page of the hub, "
-            "run `hf auth login`, then run this again"
-        )
-    if code == "RepoNotFound" or status == HTTPStatus.UNAUTHORIZED:
-        return InputError(
-            f"{repo}: no such repository, or a private one ({said}); check --repo, "
-            "or run `hf auth login` with an account that sees it"
-        )
-    if status == HTTPStatus.FORBIDDEN:
-        return CheckpointError(
-            f"{where}: the hub answered {said}; run `hf auth login` with an account that has access"
-        )
-    if status == HTTPStatus.NOT_FOUND:
-        return InputError(f"{where}: the hub answered {said}; check the name")
-    return CheckpointError(f"{where}: the hub answered {said}; try again later")
-
-
-def _brief(error: BaseException) -> str:
-    line = str(error).strip().partition("\n")[0]
-    return line or type(error).__name__
+        error = refusal(response, where, again=_AGAIN)
+        raise error

@@ -30,23 +30,34 @@ _ADDRESS: Final = re.compile(r"\w+://\S+")
 _LOGGERS: Final = ("huggingface_hub", "httpx2", "httpcore2")
 
 
-def access_token() -> str:
-    """Return the token of the account that is logged in.
+def stored_token() -> str | None:
+    """Return the token of the account that is logged in, None if nobody is.
 
     Raises:
-        HubError: Nobody is, or what is stored cannot be a token. The message does not show it.
+        HubError: What is stored cannot be a token. HTTP libraries show a header that they refuse,
+            so it never gets there; nor does this message show it.
     """
     from huggingface_hub import get_token
 
     with hub_errors("the Hugging Face token", again=LOG_IN):
         token = get_token()
+    if token is not None and not _TOKEN.fullmatch(token):
+        raise HubError(
+            f"the Hugging Face token has characters that no token has; check HF_TOKEN, or {LOG_IN}"
+        )
+    return token
+
+
+def access_token() -> str:
+    """Return the token of the account that is logged in.
+
+    Raises:
+        HubError: Nobody is, or what is stored cannot be a token.
+    """
+    token = stored_token()
     if token is None:
         raise HubError(
             f"not logged in to the Hugging Face Hub; {LOG_IN} with a token that may write"
-        )
-    if not _TOKEN.fullmatch(token):
-        raise HubError(
-            f"the Hugging Face token has characters that no token has; check HF_TOKEN, or {LOG_IN}"
         )
     return token
 
@@ -81,18 +92,27 @@ def hub_session(*, progress: bool = False) -> Iterator[None]:
         client.event_hooks["request"].append(limit)
         return client
 
-    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     set_client_factory(limited_client)
     try:
-        for name in levels:  # they name addresses that hold signatures
+        with nullcontext() if progress else disable_progress_bars(), quiet_library():
+            yield
+    finally:
+        set_client_factory(default_client_factory)
+
+
+@contextmanager
+def quiet_library() -> Iterator[None]:
+    """Keep messages of the library off the terminal: they name addresses that hold signatures."""
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    try:
+        for name in levels:
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        with nullcontext() if progress else disable_progress_bars(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-        set_client_factory(default_client_factory)
 
 
 @contextmanager
@@ -126,9 +146,11 @@ def hub_errors(where: str, *, again: str, denied: str = LOG_IN) -> Iterator[None
             raise refusal(cause.response, where, again=again, denied=denied) from None
         if isinstance(cause, httpx2.TimeoutException):
             raise HubError(f"{where}: the hub does not answer; {again}") from None
-        if isinstance(cause, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError):
+        broken = httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError
+        if isinstance(cause, broken | httpx2.DecodingError):
             raise HubError(f"{where}: the connection broke ({brief(cause)}); {again}") from None
-        if isinstance(cause, httpx2.HTTPError | httpx2.InvalidURL | ConnectionError):
+        unreachable = httpx2.HTTPError | httpx2.InvalidURL | httpx2.StreamError
+        if isinstance(cause, unreachable | ConnectionError):
             raise HubError(
                 f"{where}: the hub cannot be reached ({brief(cause)}); "
                 f"check the network (and HF_ENDPOINT, HF_HUB_OFFLINE), then {again}"

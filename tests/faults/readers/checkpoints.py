@@ -151,7 +151,7 @@ def hub(folder: Path) -> Attempt:
     from hub_stand_in import Fault, serve
     from huggingface_hub import constants
 
-    from arcmobile.export.checkpoint.hub import fetch_checkpoint
+    from arcmobile.export.checkpoint.hub import ModelSource, fetch_checkpoint
 
     model = _copied("parity_tiny", folder)
     stand_in = ExitStack()  # kept by the attempt, or the hub would stop at once
@@ -164,7 +164,7 @@ def hub(folder: Path) -> Attempt:
     keys = [*files, "u/a:api", "u/te:api", "u/te:config.json", "u/te:model.safetensors"]
     about = {"sha": "0" * 40, "siblings": [{"rfilename": key[4:]} for key in files]}
 
-    fetch_checkpoint(folder / "got", "u/a", "u/te")
+    fetch_checkpoint(folder / "got", ModelSource("u/a"), "u/te")
 
     def fault(rng: random.Random, key: str) -> Fault:
         body: bytes | None = None
@@ -191,7 +191,7 @@ def hub(folder: Path) -> Attempt:
         served.faults = {key: fault(rng, key) for key in broken}
         served.asked.clear()
         try:
-            fetch_checkpoint(folder / "got", "u/a", "u/te", overwrite=True)
+            fetch_checkpoint(folder / "got", ModelSource("u/a"), "u/te", overwrite=True)
             _check(folder / "got")
         finally:
             shutil.rmtree(folder / ".got.arcmobile-kept", ignore_errors=True)
