@@ -36,11 +36,11 @@ internal data class BenchmarkState(
 }
 
 /**
- * Makes the same sound again and again and takes the figures. Programs are loaded for every run,
+ * Generates the same sound several times and measures. Programs are loaded for every run,
  * as by `arcmobile bench run`. Call it on the main thread; [scope] must run there, too.
  *
  * @param unload frees what the session holds: ExecuTorch has one number of threads per process,
- *   and memory that is taken would spoil the figures.
+ *   and occupied memory would distort the results.
  */
 internal class Benchmark(
     private val context: Context,

@@ -18,7 +18,7 @@ internal data class Spread(val least: Double, val median: Double, val most: Doub
     }
 }
 
-/** What a device is called. [soc] null where Android does not tell. */
+/** Names of a device. [soc] null where Android does not report it. */
 internal data class DeviceFacts(
     val name: String,
     val soc: String?,
@@ -40,10 +40,10 @@ internal data class DeviceFacts(
 }
 
 /**
- * The figures of a benchmark, those of the harness (`arcmobile bench run`): seconds and bytes.
+ * Results of a benchmark, as of the harness (`arcmobile bench run`): seconds and bytes.
  *
  * @property reports one per run, in order, without the warm-up.
- * @property thermalBefore 0 (none) to 6 (shutdown); null where Android does not tell.
+ * @property thermalBefore 0 (none) to 6 (shutdown); null where Android does not report it.
  */
 internal data class BenchmarkRecord(
     val reports: List<GenerationReport>,
@@ -69,7 +69,7 @@ internal data class BenchmarkRecord(
     val total: Spread get() = spread { it.totalSeconds }
     val rtf: Spread get() = spread { it.rtf }
 
-    /** The most that the process held in memory; null where the system does not tell. */
+    /** Peak memory of the process; null where the system does not report it. */
     val peakBytes: Long?
         get() = reports.mapNotNull { it.processPeakBytes ?: it.peakMemoryBytes.values.maxOrNull() }
             .maxOrNull()

@@ -113,7 +113,7 @@ internal class PackedBundles(private val assets: AssetManager, private val verif
     }
 }
 
-/** Copies all of the input and tells the size of each piece. */
+/** Copies all of the input and reports the size of each piece. */
 internal inline fun InputStream.pour(output: OutputStream, onPiece: (bytes: Int) -> Unit) {
     val piece = ByteArray(1 shl 16)
     while (true) {

@@ -24,7 +24,7 @@ import org.arcmobile.ArcMobileException.Kind
  *
  * @property chosen the bundle in use: usable, and its files verified.
  * @property looked false until the first look is over.
- * @property error of the last thing that was tried, for a person.
+ * @property error of the last action, for the user.
  */
 internal data class LibraryState(
     val bundles: List<BundleEntry> = emptyList(),
@@ -85,7 +85,7 @@ internal class BundleLibrary(
         if (!deleteTree(entry.folder)) {
             throw ArcMobileException(
                 Kind.OUTPUT,
-                "${entry.folder.name}: cannot be deleted whole; " +
+                "${entry.folder.name}: cannot be deleted completely; " +
                     "remove it with: adb shell rm -r ${entry.folder}",
             )
         }
@@ -176,7 +176,7 @@ internal class BundleLibrary(
         // exports wrongly, and only its x86-64 twin was shown to be right (make android-gate).
         const val DEFAULT_BACKEND = "onnx"
 
-        /** A zip does not tell how much it unpacks to: the space is checked on the way. */
+        /** A zip does not say how much it unpacks to: the space is checked while unpacking. */
         const val BYTES_BETWEEN_CHECKS = 8L shl 20
     }
 }

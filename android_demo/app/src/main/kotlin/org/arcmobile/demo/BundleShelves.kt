@@ -49,7 +49,7 @@ internal class BundleShelves(
 
     /**
      * Compares the files of [entry] with its manifest; throws [ArcMobileException] if they differ,
-     * and [read] tells so from then on.
+     * and [read] returns it from then on.
      */
     fun verify(entry: BundleEntry, onBytes: OnBytes) {
         try {

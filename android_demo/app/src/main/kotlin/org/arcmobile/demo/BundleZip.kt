@@ -16,7 +16,7 @@ import org.arcmobile.Bundle
 /**
  * Takes a bundle out of a zip from anywhere. The zip may hold the bundle's files or one folder of
  * them. Names that lead elsewhere, and sizes beyond a bundle's, are refused whatever the zip says
- * of itself; what is passed over counts like what is kept, for it is unpacked as well.
+ * of itself; skipped entries count like kept ones, for they are unpacked as well.
  *
  * @param verifiedCache where it is remembered that the files are right, see [Bundle.open].
  * @param mostBytes of all entries together, unpacked.
@@ -138,7 +138,7 @@ private class Counted(input: InputStream) : FilterInputStream(input) {
     override fun skip(count: Long): Long = super.skip(count).also { bytes += it }
 }
 
-/** Takes what is passed over. */
+/** Discards skipped entries. */
 private object Nowhere : OutputStream() {
     override fun write(byte: Int) = Unit
 

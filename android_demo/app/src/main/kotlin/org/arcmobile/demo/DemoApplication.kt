@@ -42,7 +42,7 @@ internal class DemoApplication : Application() {
         Benchmark(this, scope, library, device, failures, computing, session::unload)
     }
 
-    /** Held by whoever uses the processor: a second one would spoil the figures and the sound. */
+    /** Held by whoever uses the processor: a second task would distort both results. */
     private val computing = Mutex()
 
     override fun onCreate() {

@@ -18,7 +18,7 @@ internal class Device(private val context: Context) {
             return if (model.startsWith(maker, ignoreCase = true)) model else "$maker $model"
         }
 
-    /** The chip's name; null where Android does not tell (before 12). */
+    /** The chip's name; null where Android does not report it (before 12). */
     val soc: String?
         get() = if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.S) {
             listOf(Build.SOC_MANUFACTURER, Build.SOC_MODEL)
@@ -31,7 +31,7 @@ internal class Device(private val context: Context) {
 
     val cores: Int get() = Runtime.getRuntime().availableProcessors()
 
-    /** 0 (none) to 6 (shutdown); null where Android does not tell (before 10). */
+    /** 0 (none) to 6 (shutdown); null where Android does not report it (before 10). */
     val thermalStatus: Int?
         get() = if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) {
             context.getSystemService(PowerManager::class.java).currentThermalStatus

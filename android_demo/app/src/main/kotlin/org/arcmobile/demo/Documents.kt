@@ -13,7 +13,7 @@ import org.arcmobile.ArcMobileException.Kind
 
 /** Files that the user chose in other apps. */
 internal class Documents(private val resolver: ContentResolver) {
-    /** A chosen file; [bytes] null if its app does not tell. */
+    /** A chosen file; [bytes] null if its app does not report them. */
     class Description(val name: String, val bytes: Long?)
 
     fun describe(uri: Uri): Description {

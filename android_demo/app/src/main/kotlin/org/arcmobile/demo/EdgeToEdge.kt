@@ -17,7 +17,7 @@ private class Edges(
 /**
  * Draws behind the system's bars, and keeps what is in [top] and [bottom] clear of them, of
  * cutouts and of the keyboard. [sides] gives how each takes its part: what lies above the other
- * ([stacked]) or beside it. [onKeyboard] is told when the keyboard comes and goes.
+ * ([stacked]) or beside it. [onKeyboard] is called when the keyboard appears or disappears.
  */
 internal fun Activity.drawEdgeToEdge(
     top: View,

@@ -34,7 +34,7 @@ internal class FigureTexts(private val context: Context) {
         ),
     )
 
-    /** What the figures hold for; before a benchmark, what is known already. */
+    /** Conditions of the measurement; before a benchmark, those already known. */
     fun conditions(record: BenchmarkRecord?, thermalNow: Int?): List<Figure> {
         if (record == null) return listOf(plain(R.string.figure_thermal, thermal(thermalNow)))
         val report = record.first

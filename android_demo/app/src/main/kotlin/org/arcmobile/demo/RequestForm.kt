@@ -154,5 +154,5 @@ internal class RequestForm(private val activity: Activity, private val settings:
     }
 }
 
-/** A seed that is short enough to tell somebody. */
+/** A seed that is short enough to pass on. */
 internal fun rollSeed(): ULong = Random.nextInt(until = 1_000_000).toULong()

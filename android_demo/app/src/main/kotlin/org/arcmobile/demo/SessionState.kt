@@ -12,7 +12,7 @@ internal data class Recording(val sound: Sound, val file: File?)
  *
  * @property recording the sound on the screen: the new one as soon as its first samples are there.
  * @property seedUsed of the last sound.
- * @property error why the last generation ended early, for a person.
+ * @property error why the last generation ended early, for the user.
  */
 internal data class SessionState(
     val phase: Phase = Phase.Idle,

@@ -53,7 +53,7 @@ internal class SoundProvider : ContentProvider() {
         val name = uri.pathSegments.singleOrNull()
         val folder = folder(context!!)
         try {
-            // The canonical path also tells where a link leads.
+            // The canonical path also resolves links.
             val file = name?.let { folder.resolve(it).canonicalFile }
             val serves = file != null && file.isFile && file.parentFile == folder.canonicalFile &&
                 file.extension == EXTENSION && !file.name.startsWith(UNFINISHED)

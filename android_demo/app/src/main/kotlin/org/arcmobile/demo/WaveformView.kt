@@ -184,7 +184,7 @@ internal class WaveformView(context: Context, attributes: AttributeSet?) :
                 R.string.waveform_made,
                 tenths(made.frames, sound),
                 tenths(length, sound),
-                // Whole seconds: a screen reader is told of every change.
+                // Whole seconds: a screen reader announces every change.
                 (min(frame, made.frames) / sound.sampleRate).toString(),
             )
         }

@@ -80,7 +80,7 @@ class AccessibilityTest : AppTest() {
             waveform.performAccessibilityAction(AccessibilityNodeInfo.ACTION_SCROLL_BACKWARD, null),
         )
         assertEquals(
-            "Waveform, 8.0 of 10.0 seconds made, playing position 0 seconds",
+            "Waveform, 8.0 of 10.0 seconds generated, playing position 0 seconds",
             waveform.contentDescription,
         )
     }

@@ -100,7 +100,7 @@ class BenchmarkScreenTest : AppTest() {
             gate.await()
             screen.click(R.id.run)
             await("the message") { screen.banner(R.id.error) != null }
-            assertContains(screen.banner(R.id.error)!!, "A sound is being made")
+            assertContains(screen.banner(R.id.error)!!, "A sound is being generated")
         }
         await("the sound") { !app.session.state.value.busy }
 

@@ -76,12 +76,12 @@ class BundlesScreenTest : AppTest() {
         open()
         assertEquals(2, cards.size)
 
-        card("From adb").performClick()
+        card("Pushed by adb").performClick()
         await("the choice") { library.chosen?.folder?.name == "from-adb" }
         assertEquals("PUSHED/from-adb", app.settings.bundle)
         awaitIdle()
-        await("the mark") { "In use" in card("From adb").line(R.id.item_origin) }
-        card("From adb").findViewById<View>(R.id.item_delete).performClick()
+        await("the mark") { "In use" in card("Pushed by adb").line(R.id.item_origin) }
+        card("Pushed by adb").findViewById<View>(R.id.item_delete).performClick()
         val dialog = ShadowDialog.getLatestDialog() as AlertDialog
         dialog.getButton(DialogInterface.BUTTON_POSITIVE).performClick()
         await("one bundle") { cards.size == 1 }
@@ -141,7 +141,7 @@ class BundlesScreenTest : AppTest() {
         }
         open()
 
-        assertContains(card("From adb").line(R.id.item_facts), "A flow model")
+        assertContains(card("Pushed by adb").line(R.id.item_facts), "A flow model")
     }
 
     @Test
@@ -154,7 +154,7 @@ class BundlesScreenTest : AppTest() {
             }
         }
         open()
-        card("From adb").performClick()
+        card("Pushed by adb").performClick()
         await("the message") { screen.banner(R.id.error) != null }
 
         assertContains(screen.banner(R.id.error)!!, "dit.onnx: sha256 differs")
