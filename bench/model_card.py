@@ -24,7 +24,7 @@ from arcmobile.bench.labels import component_label, counted
 from arcmobile.bench.licenses import LICENSES, UNKNOWN, License
 from arcmobile.bench.records import AnyFigure, Count, read_record
 from arcmobile.bench.result import BenchResult, Figure
-from arcmobile.bench.targets.base import NATIVE_BACKENDS
+from arcmobile.runtime.backends import BACKENDS
 from arcmobile.runtime.bundle import Bundle, Component
 from arcmobile.runtime.errors import InputError, one_line
 from arcmobile.runtime.request import longest_seconds
@@ -197,7 +197,7 @@ def render_card(facts: CardFacts) -> str:
         measure_labels=_MEASURE_LABELS,
         precision=_precision,
         folder=_folder_name(facts),
-        native_runner=manifest.backend in NATIVE_BACKENDS,
+        backend=BACKENDS.get(manifest.backend),
     )
     return f"---\n{_front_matter(facts)}\n---\n\n{body}"
 
