@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -70,11 +71,13 @@ class Writer:
     """A command that writes ``out`` into its folder, and whether what is there is whole.
 
     One that ``resumes`` may leave a part, hidden or in a folder that says so, and goes on from it.
+    One that takes seconds is killed at ``every`` so many changes only.
     """
 
     arguments: Callable[[Inputs], list[object]]
     check: Callable[[Path], object]
     resumes: bool = False
+    every: int = 1
 
 
 def check_sounds(out: Path) -> None:
@@ -95,6 +98,17 @@ def check_result(out: Path) -> None:
 
     for path in out.iterdir():
         BenchResult.read(path)
+
+
+def check_bundle(out: Path) -> None:
+    from arcmobile.runtime.bundle import Bundle
+
+    Bundle.open(out, verify=True)
+
+
+def check_report(out: Path) -> None:
+    assert json.loads((out / "report.json").read_text())
+    assert (out / "report.md").read_text().strip()
 
 
 def check_card(out: Path) -> None:
@@ -132,6 +146,22 @@ WRITERS = {
         ],
         check_result,
     ),
+    "export": Writer(
+        lambda given: [
+            *("export", given.checkpoint, "--backend", "onnx", "--recipe", "fp32"),
+            *("--cache", "cache", "--threads", 1, "--out", "out", "--overwrite"),
+        ],
+        check_bundle,
+        every=10,
+    ),
+    "quant report": Writer(
+        lambda given: [
+            *("quant", "report", given.checkpoint, "--recipes", "fp16", "--frames", 8),
+            *("--steps", 1, "--no-sensitivity", "--out", "out", "--overwrite"),
+        ],
+        check_report,
+        every=10,
+    ),
     "card": Writer(
         lambda given: ["card", given.onnx, "--out", "out/card.md", "--overwrite"], check_card
     ),
@@ -141,6 +171,7 @@ WRITERS = {
         ],
         check_checkpoint,
         resumes=True,
+        every=3,
     ),
     "posttrain latents": Writer(
         lambda given: [
@@ -172,7 +203,7 @@ def test_killed_before_each_change_of_names(
     assert ended.code == 0, ended.said
     for shard in (first / "out").glob("shard-*"):
         shard.unlink()  # or there is nothing to do
-    for at in range(1, 60):
+    for at in range(1, 60, writer.every):
         folder = Path(shutil.copytree(first, tmp_path / str(at)))
         ended = server.run(arguments, folder, hit=Hit(signal.SIGKILL, at))
         if not ended.was_hit:
