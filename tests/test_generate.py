@@ -338,7 +338,7 @@ def test_damaged_program_unknown_backend_and_missing_package(
         ONNX, engine="arcmobile.absent:X", distribution="absent-runtime", extra="absent"
     )
     monkeypatch.setitem(cast(dict[str, BackendSpec], BACKENDS), "onnx", absent)
-    with pytest.raises(EngineError, match=r"absent-runtime.*pip install 'arcmobile\[absent\]'"):
+    with pytest.raises(EngineError, match=r"absent-runtime.*pip install -e '.\[absent\]'"):
         open_engine(bundle)
 
 

@@ -277,7 +277,7 @@ def test_command(micro_bundles: dict[str, Path], tmp_path: Path) -> None:
     result = arcmobile(*common, "--steps", 1, "--repeat", 2, "--out", out)
     assert result.exit_code == 0, result.output
     for words in (
-        "2 runs of each",
+        "2 runs each",
         "dit, millions",
         "sdot",
         "SDOT",

@@ -45,7 +45,7 @@ from arcmobile.posttrain.judgement.sound_classifier import (
 )
 from arcmobile.posttrain.judgement.stated_words import KINDS, stated_words
 from arcmobile.posttrain.sounds import CLASSES, MODEL_SAMPLE_RATE, synthesize
-from arcmobile.runtime.audio import read_audio
+from arcmobile.runtime.audio import read_init_audio
 from arcmobile.runtime.errors import CheckpointError, InputError
 
 
@@ -276,8 +276,8 @@ def test_evaluation_writes_a_whole_folder(tmp_path: Path, classifier: SoundClass
         assert (tmp_path / name).stat().st_size > 0
     assert not re.search(r"https?:", page)
     sounds = [name for name in files if name.endswith(".flac")]
-    played = read_audio(tmp_path / sounds[0], sample_rate=44100, channels=2, samples=30000)
-    assert np.allclose(played, reference_sound(prompts[0])[:, :30000], atol=1e-4)
+    played = read_init_audio(tmp_path / sounds[0], sample_rate=44100, channels=2, samples=30000)
+    assert np.allclose(played.audio, reference_sound(prompts[0])[:, :30000], atol=1e-4)
 
 
 def test_every_sound_has_noise_of_its_own(prompts: list[Prompt]) -> None:

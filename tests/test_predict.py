@@ -314,7 +314,7 @@ def test_published_points_are_checked_and_said() -> None:
         assert ("low" in said) == (predicted < 0.95 * check.point.seconds)
         assert ("high" in said) == (predicted > 1.05 * check.point.seconds)
     worst = max(check.factor for check in checks if not check.point.own)
-    assert f"{worst:.1f} at worst" in summary(checks)
+    assert f"{worst:.1f}x at worst" in summary(checks)
 
 
 def test_command_overview_detail_and_list() -> None:
