@@ -138,6 +138,7 @@ WRITERS = {
     "checkpoint init": Writer(
         lambda given: ["checkpoint", "init", "--preset", "tiny", "--out", "out", "--overwrite"],
         check_checkpoint,
+        every=4,
     ),
     "bench run": Writer(
         lambda given: [
@@ -180,6 +181,7 @@ WRITERS = {
         ],
         check_latents,
         resumes=True,
+        every=2,
     ),
 }
 
