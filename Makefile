@@ -110,7 +110,7 @@ apt-packages: ## Install the Debian packages that are missing (compilers, emulat
 	need ssh openssh-client; [ -x /usr/sbin/sshd ] || missing+=(openssh-server); \
 	[ -e /usr/include/nlohmann/json.hpp ] || missing+=(nlohmann-json3-dev); \
 	[ -e /usr/include/CLI/CLI.hpp ] || missing+=(libcli11-dev); \
-	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv); \
+	need_venv; \
 	case "$$(uname -m)" in \
 	    x86_64|aarch64) ;; \
 	    *) ldconfig -p | grep -q libsndfile.so || missing+=(libsndfile1) ;; \
@@ -161,8 +161,9 @@ $(BIN)/python:
 	    { echo "error: no $(PYTHON) here; install Python 3.11 to 3.14, or give PYTHON=path"; exit 2; }; \
 	fits || \
 	    { echo "error: $$("$(PYTHON)" -V 2>&1) does not fit the pins; give PYTHON=path of 3.11 to 3.14"; exit 2; }; \
-	"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || \
-	    { echo "error: $(PYTHON) cannot make environments; run: make apt-packages"; exit 2; }; \
+	$(need_packages); need_venv; install_packages; \
+	"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "error: $(PYTHON) cannot make environments; give PYTHON=path of one that can"; exit 2; }; \
 	echo "making $(VENV) with $$("$(PYTHON)" -V)"; \
 	"$(PYTHON)" -m venv "$(VENV)"
 
@@ -192,6 +193,7 @@ endef
 define need_packages
 missing=(); \
 need() { command -v "$$1" >/dev/null || missing+=("$${@:2}"); }; \
+need_venv() { "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv); }; \
 install_packages() { \
     [ "$${#missing[@]}" -gt 0 ] || return 0; \
     if ! command -v apt-get >/dev/null; then \
