@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from arcmobile.runtime.backends import BACKENDS
+from arcmobile.runtime.verified_files import file_digest
 from arcmobile.runtime.whole_output import whole_folder
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -65,17 +65,22 @@ def git(*words: str) -> bytes:
     return subprocess.run(["git", "-C", str(ROOT), *words], check=True, capture_output=True).stdout
 
 
-def write_tar(path: Path, members: Iterable[tuple[str, bytes, int]], epoch: int) -> None:
-    """Write a ``.tar.gz`` that depends on nothing but names, contents, modes and the date."""
+def write_tar(path: Path, folder: Path, epoch: int) -> None:
+    """Write a folder as a ``.tar.gz`` whose members lie in one folder of the archive's name.
+
+    It depends on nothing but names, contents, who may execute what, and the date.
+    """
+
+    def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+        return member.replace(mode=mode, mtime=epoch, uid=0, gid=0, uname="", gname="", deep=False)
+
     with (
         path.open("wb") as file,
         gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        tarfile.open(fileobj=packed, mode="w", dereference=True) as archive,
     ):
-        for name, content, mode in sorted(members):
-            member = tarfile.TarInfo(name)
-            member.size, member.mode, member.mtime = len(content), mode, epoch
-            archive.addfile(member, io.BytesIO(content))
+        archive.add(folder, path.name.removesuffix(".tar.gz"), filter=plain)
 
 
 def write_zip(path: Path, folder: Path, epoch: int) -> None:
@@ -86,14 +91,6 @@ def write_zip(path: Path, folder: Path, epoch: int) -> None:
             member = zipfile.ZipInfo(f"{path.stem}/{source.name}", date)
             member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(member, source.read_bytes())
-
-
-def folder_members(folder: Path, top: str) -> Iterator[tuple[str, bytes, int]]:
-    """Name under ``top``, content and mode of every file below a folder."""
-    for source in folder.rglob("*"):
-        if source.is_file():
-            mode = 0o755 if os.access(source, os.X_OK) else 0o644
-            yield f"{top}/{source.relative_to(folder)}", source.read_bytes(), mode
 
 
 def build_packages(out: Path, epoch: int) -> tuple[Path, Path]:
@@ -111,14 +108,10 @@ def build_packages(out: Path, epoch: int) -> tuple[Path, Path]:
         subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True)
         wheel = next((tree / "packages").glob("*.whl"))
         sdist = next((tree / "packages").glob("*.tar.gz"))
-        (out / wheel.name).write_bytes(wheel.read_bytes())
-        with tarfile.open(sdist) as archive:
-            members = [
-                (member.name, archive.extractfile(member).read(), member.mode & 0o755)  # type: ignore[union-attr]
-                for member in archive
-                if member.isfile()
-            ]
-        write_tar(out / sdist.name, members, epoch)
+        shutil.copyfile(wheel, out / wheel.name)
+        shutil.unpack_archive(sdist, tree / "unpacked", filter="data")
+        (unpacked,) = (tree / "unpacked").iterdir()
+        write_tar(out / sdist.name, unpacked, epoch)  # setuptools gives it dates of today
     return out / wheel.name, out / sdist.name
 
 
@@ -143,16 +136,15 @@ def make_release(out: Path) -> list[Artefact]:
     artefacts: list[Artefact] = []
 
     def add(path: Path, kind: str, runs_on: str) -> None:
-        content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        artefacts.append(Artefact(path.name, kind, runs_on, len(content), digest))
-        print(f"{path.name}  {len(content) / 1e6:.1f} MB", flush=True)
+        size = path.stat().st_size
+        artefacts.append(Artefact(path.name, kind, runs_on, size, file_digest(path)))
+        print(f"{path.name}  {size / 1e6:.1f} MB", flush=True)
 
     wheel, sdist = build_packages(out, epoch)
     add(wheel, "wheel", "Python 3.11 to 3.14")
     add(sdist, "sdist", "Python 3.11 to 3.14")
     runner = out / f"arcmobile-run-{version}-linux-arm64.tar.gz"
-    write_tar(runner, folder_members(RUNNER, runner.name.removesuffix(".tar.gz")), epoch)
+    write_tar(runner, RUNNER, epoch)
     add(runner, "runner", "Linux, arm64")
     for backend in BACKENDS:
         add(export_bundle(out, backend, version, epoch), "bundle", backend)
