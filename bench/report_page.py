@@ -332,7 +332,7 @@ def _card(result: BenchResult) -> tuple[tuple[str, str], ...]:
         ("bundle", f"{bundle.name}, sha256 of the manifest {bundle.digest[:_DIGEST_SHOWN]}…"),
     ]
     if bundle.license_notice:
-        rows.append(("licence", bundle.license_notice))
+        rows.append(("license", bundle.license_notice))
     return tuple(rows)
 
 

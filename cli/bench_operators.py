@@ -105,7 +105,7 @@ def show_profiles(profiles: Profiles, top: int, console: Console) -> None:
 
 
 def _table(profile: OperatorProfile, top: int) -> Table:
-    from arcmobile.bench.labels import component_label
+    from arcmobile.bench.labels import component_label, counted
 
     inside = _share(profile.delegated, profile.total)
     label = component_label(profile.component)
@@ -128,7 +128,7 @@ def _table(profile: OperatorProfile, top: int) -> Table:
         if rest := group[top:]:
             seconds = sum(one.seconds for one in rest)
             calls = sum(one.calls for one in rest)
-            label = f"  {len(rest)} other kinds"
+            label = f"  {counted(len(rest), 'other kind')}"
             share = _share(seconds, profile.total)
             table.add_row(label, str(calls), f"{seconds * 1e3:.3f}", share)
     return table

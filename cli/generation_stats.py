@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from arcmobile.bench.labels import call_label, counted, stage_label
 from arcmobile.cli.sounds import Sound
 from arcmobile.runtime.audio import AudioWriter
 from arcmobile.runtime.bundle import Manifest
@@ -57,34 +58,28 @@ def sound_record(
 
 def stats_table(records: list[dict[str, Any]]) -> Table:
     """Time and memory by stage; of several sounds the median time and the largest peak."""
-    sounds = f"{len(records)} sounds, median" if len(records) > 1 else "1 sound"
+    sounds = counted(len(records), "sound") + (", median" if len(records) > 1 else "")
     table = Table(title=f"Seconds and peak resident memory by stage ({sounds})")
     table.add_column("stage")
     table.add_column("seconds", justify="right")
     table.add_column("peak MB", justify="right")
 
-    def add(label: str, seconds: Callable[[dict[str, Any]], float], component: str = "") -> None:
-        peaks = [record["peak_memory_bytes"].get(component, 0) for record in records]
+    def add(label: str, seconds: Callable[[dict[str, Any]], float], stage: str = "") -> None:
+        peaks = [record["peak_memory_bytes"].get(stage, 0) for record in records]
         peak = f"{max(peaks) / 1e6:.0f}" if any(peaks) else ""
         table.add_row(label, f"{median(map(seconds, records)):.3f}", peak)
 
-    steps = len(records[0]["dit_step_seconds"])
-    chunks = len(records[0]["decode_window_seconds"])
+    def add_calls(stage: str, figure: str) -> None:
+        calls = counted(len(records[0][figure]), call_label(stage))
+        add(f"{stage_label(stage)}, {calls}", lambda record: sum(record[figure]), stage)
+
     add("load programs", lambda record: sum(record["load_seconds"].values()))
     add("tokenize", lambda record: record["tokenize_seconds"])
-    add("conditioner", lambda record: record["conditioner_seconds"], CONDITIONER)
+    add(stage_label(CONDITIONER), lambda record: record["conditioner_seconds"], CONDITIONER)
     if any(record["encoder_seconds"] for record in records):
-        add("encoder", lambda record: record["encoder_seconds"], ENCODER)
-    add(
-        f"DiT, {steps} step{'' if steps == 1 else 's'}",
-        lambda record: sum(record["dit_step_seconds"]),
-        DIT,
-    )
-    add(
-        f"decoder, {chunks} chunk{'' if chunks == 1 else 's'}",
-        lambda record: sum(record["decode_window_seconds"]),
-        DECODER,
-    )
+        add(stage_label(ENCODER), lambda record: record["encoder_seconds"], ENCODER)
+    add_calls(DIT, "dit_step_seconds")
+    add_calls(DECODER, "decode_window_seconds")
     table.add_section()
     add("first audio", lambda record: record["first_audio_seconds"])
     add("total", lambda record: record["total_seconds"])
