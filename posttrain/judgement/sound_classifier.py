@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from arcmobile.posttrain.autoencoder.spectral_losses import FLOOR, mel_matrix
 from arcmobile.posttrain.sounds import CLASSES, MODEL_SAMPLE_RATE
-from arcmobile.runtime.errors import CheckpointError
+from arcmobile.runtime.errors import CheckpointError, one_line
 
 BANDS, FRAMES = 80, 160
 """Size of a clip; 160 frames are 3.7 s. Longer sounds are cut, shorter ones end in silence."""
@@ -136,7 +136,7 @@ def load_classifier(path: Path | None = None) -> SoundClassifier:
         if missing := set(network.state_dict()) - set(tensors) - _counters(network):
             reason = f"no {min(missing)}"
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
     if reason:
         raise CheckpointError(
             f"{path}: not a classifier of these {len(NAMES)} sounds ({reason}); run "

@@ -42,7 +42,7 @@ from arcmobile.posttrain.sounds import (
 from arcmobile.posttrain.sounds.version import synthesis_digest
 from arcmobile.posttrain.training.folder_lock import is_being_written, only_writer
 from arcmobile.posttrain.training.state import read_tensors, write_tensors
-from arcmobile.runtime.errors import CheckpointError, InputError, OutputError
+from arcmobile.runtime.errors import CheckpointError, InputError, OutputError, one_line
 
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Maps (B, 2, samples) to the posterior's mean and stdev, (B, latent_dim, frames), of unit size."""
@@ -288,7 +288,7 @@ def _shard(path: Path, wanted: Mapping[str, Any] | None = None) -> _Shard:
         synthesis, first = str(header.get(_SYNTHESIS, "")), int(header["first_seed"])
         sounds = [_cached_sound(record) for record in header["sounds"]]
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise CheckpointError(f"{path}: not cached latents ({reason}); {_REMOVE}") from None
     fitting = mean.ndim == 3 and mean.shape == stdev.shape and len(mean) == len(sounds) > 0
     if not (fitting and mean.dtype == stdev.dtype == torch.float16 and isinstance(source, str)):

@@ -21,7 +21,7 @@ import soundfile
 from arcmobile.posttrain.autoencoder.crops import Audio
 from arcmobile.posttrain.latents.captions_file import read_captions
 from arcmobile.runtime.audio import read_init_audio
-from arcmobile.runtime.errors import InputError
+from arcmobile.runtime.errors import InputError, one_line
 
 # From soundfile.available_formats(), without headerless formats.
 SUFFIXES: Final = frozenset(
@@ -175,7 +175,7 @@ def _header(path: Path) -> _Header:
     try:
         info = soundfile.info(str(path))
     except (OSError, soundfile.LibsndfileError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{path}: not a readable sound file ({reason}); remove it") from error
     return _Header(info.samplerate, info.channels, info.frames)
 

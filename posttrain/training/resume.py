@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from arcmobile.posttrain.training.metrics import METRICS, keep_metrics_until
 from arcmobile.posttrain.training.state import STATE, read_tensors
 from arcmobile.posttrain.training.trainer import StatefulTrainer
-from arcmobile.runtime.errors import CheckpointError, InputError
+from arcmobile.runtime.errors import CheckpointError, InputError, one_line
 
 _Trainer = TypeVar("_Trainer", bound=StatefulTrainer)
 _Settings = TypeVar("_Settings")
@@ -66,7 +66,7 @@ def resumed(
         trainer = make(settings(**{**header["settings"], **changes}))
         trainer.restore(tensors, header)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise CheckpointError(
             f"{path}: of another model or version ({reason}); choose another --out"
         ) from error

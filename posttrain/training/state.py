@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from arcmobile.runtime.errors import CheckpointError, OutputError
+from arcmobile.runtime.errors import CheckpointError, OutputError, one_line
 from arcmobile.runtime.strict_json import parse_json
 from arcmobile.runtime.whole_output import whole_file
 
@@ -43,7 +43,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
         try:
             save_file(copies, unfinished, metadata=metadata)
         except (OSError, SafetensorError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise OutputError(
                 f"{path}: cannot be written ({reason}); choose another folder"
             ) from error
@@ -65,7 +65,7 @@ def read_tensors(
     try:
         tensors, metadata, header = _content(path)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise CheckpointError(f"{path}: not a file of a training ({reason}); {way_out}") from None
     stated = metadata.get(_DIGEST)
     if stated is None and digest:
