@@ -23,7 +23,6 @@ from arcmobile.export.model.weights import Weights
 from arcmobile.posttrain.autoencoder.tensors import initial_tensors
 from arcmobile.posttrain.latents import encoders
 from arcmobile.posttrain.latents.cache import (
-    STOP,
     CacheSettings,
     LatentCache,
     cache_latents,
@@ -44,7 +43,7 @@ from arcmobile.posttrain.text.trainer import (
     accuracies,
 )
 from arcmobile.posttrain.text.vocabulary import write_vocabulary
-from arcmobile.posttrain.training.loop import Intervals
+from arcmobile.posttrain.training.loop import STOP, Intervals
 from arcmobile.posttrain.training.resume import resumed
 from arcmobile.posttrain.training.settings import TextSettings
 from arcmobile.posttrain.training.state import write_tensors

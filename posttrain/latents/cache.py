@@ -41,8 +41,9 @@ from arcmobile.posttrain.sounds import (
 )
 from arcmobile.posttrain.sounds.version import synthesis_digest
 from arcmobile.posttrain.training.folder_lock import is_being_written, only_writer
+from arcmobile.posttrain.training.loop import STOP, remove_stop_file
 from arcmobile.posttrain.training.state import read_tensors, write_tensors
-from arcmobile.runtime.errors import CheckpointError, InputError, OutputError, one_line
+from arcmobile.runtime.errors import CheckpointError, InputError, one_line
 
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Maps (B, 2, samples) to the posterior's mean and stdev, (B, latent_dim, frames), of unit size."""
@@ -51,7 +52,6 @@ CACHED_SAMPLES = 163_840
 """Samples per channel of a cached sound, zeros after its end: 80 latent frames of 2048."""
 TRAINING_SEED = 3 * HELD_OUT_SEED
 """First sound of a cache to train on: after those of the autoencoder."""
-STOP = "STOP"
 _CAPTIONS = 2
 _ATTRIBUTES = TypeAdapter(Attributes)
 _SYNTHESIZED, _RECORDED = "synthesized", "recorded"
@@ -234,10 +234,7 @@ def _write_shards(
     Raises:
         OutputError: the folder cannot be written.
     """
-    try:
-        (folder / STOP).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"--out {folder}: cannot be written ({error.strerror})") from error
+    remove_stop_file(folder)
     for path, part in _parts(folder, seeds, settings):
         start = part.start - seeds.start
         header = {**_header(settings, origin), "first_seed": part.start}

@@ -41,7 +41,7 @@ class Intervals:
 
 
 def remove_stop_file(out: Path) -> None:
-    """Remove an old STOP file.
+    """Remove the STOP file that ended an earlier run.
 
     Raises:
         OutputError: it cannot be removed.
