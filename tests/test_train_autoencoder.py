@@ -260,6 +260,10 @@ def resumed(config: AutoencoderConfig, out: Path) -> AutoencoderTrainer:
     )
 
 
+def save(trainer: AutoencoderTrainer, out: Path) -> None:
+    training_state.write_tensors(out / training_loop.STATE, *trainer.state())
+
+
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     tmp_path: Path, micro_autoencoder: AutoencoderConfig
 ) -> None:
@@ -271,7 +275,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     for step in range(5):  # into the adversarial part; the state is that of step 4
         first.train_step(crop_batch(0, step, 2, SAMPLES, tone))
         if step == 3:
-            training_loop.save(first, halves)
+            save(first, halves)
     append_metrics(halves / METRICS, {"step": 5, "loss": 1.0})
     second = resumed(micro_autoencoder, halves)
     assert second.step == 4
@@ -337,7 +341,7 @@ def test_an_interrupted_write_leaves_the_old_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_autoencoder: AutoencoderConfig
 ) -> None:
     trainer = AutoencoderTrainer(micro_autoencoder, settings())
-    training_loop.save(trainer, tmp_path)
+    save(trainer, tmp_path)
     before = (tmp_path / training_loop.STATE).read_bytes()
     trainer.step = 7
 
@@ -347,7 +351,7 @@ def test_an_interrupted_write_leaves_the_old_state(
 
     monkeypatch.setattr(training_state, "save_file", torn)
     with pytest.raises(OutputError, match="no space"):
-        training_loop.save(trainer, tmp_path)
+        save(trainer, tmp_path)
     assert (tmp_path / training_loop.STATE).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [training_loop.STATE]
 
@@ -357,7 +361,7 @@ def test_faulty_states_and_folders_are_refused(
 ) -> None:
     with pytest.raises(InputError, match="--resume"):
         resumed(micro_autoencoder, tmp_path)
-    training_loop.save(AutoencoderTrainer(micro_autoencoder, settings()), tmp_path)
+    save(AutoencoderTrainer(micro_autoencoder, settings()), tmp_path)
     with pytest.raises(CheckpointError, match="another model"):
         resumed(embedded_config().autoencoder, tmp_path)
     (tmp_path / training_loop.STATE).write_bytes(b"\x08" * 40)

@@ -105,9 +105,13 @@ def run_training(
         since, reported = time.monotonic(), trainer.step
 
         def save_checked() -> None:
-            if check.saved != trainer.step:
-                check.losses(trainer.step, losses)
-                save(trainer, out, check)
+            if check.saved == trainer.step:
+                return
+            check.losses(trainer.step, losses)
+            tensors, header = trainer.state()
+            check.state(trainer.step, tensors)
+            write_tensors(out / STATE, tensors, header)
+            check.saved = trainer.step
 
         def save_and_evaluate() -> None:
             save_checked()  # results are never ahead of a saved state
@@ -146,13 +150,3 @@ def run_training(
 def mean_of(values: Sequence[float | Tensor]) -> float:
     """Return the mean of losses of several steps, to five decimals."""
     return round(float(np.mean([float(value) for value in values])), 5)
-
-
-def save(trainer: Trainer, out: Path, check: DivergenceCheck | None = None) -> None:
-    """Write the state, whole or not at all; with a ``check``, only one that passes it."""
-    tensors, header = trainer.state()
-    if check is not None:
-        check.state(trainer.step, tensors)
-    write_tensors(out / STATE, tensors, header)
-    if check is not None:
-        check.saved = trainer.step
