@@ -8,7 +8,6 @@ resampled or left out are counted and named in :attr:`SoundFolder.notes`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from arcmobile.posttrain.autoencoder.crops import Audio
 from arcmobile.posttrain.latents.captions_file import read_captions
 from arcmobile.runtime.audio import read_init_audio
 from arcmobile.runtime.errors import InputError, one_line
+from arcmobile.runtime.verified_files import file_digest
 
 # From soundfile.available_formats(), without headerless formats.
 SUFFIXES: Final = frozenset(
@@ -182,7 +182,6 @@ def _header(path: Path) -> _Header:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check it") from error
