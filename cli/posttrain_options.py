@@ -96,8 +96,8 @@ def seconds_of(hours: float) -> float:
     return hours * _SECONDS_PER_HOUR
 
 
-def use_device(device: str, threads: int) -> str:
-    """Set the number of PyTorch's threads and return the device.
+def use_device(device: str, threads: int) -> None:
+    """Set the number of PyTorch's threads and check the device.
 
     Raises:
         InputError: the device is unknown, or PyTorch cannot use it here.
@@ -113,4 +113,3 @@ def use_device(device: str, threads: int) -> str:
         raise InputError(f"--device {device}: give cpu or cuda")
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError(f"--device {device}: PyTorch finds no GPU here; leave it out")
-    return device
