@@ -118,16 +118,16 @@ def started(
         TrainingFailed: the first step fails all the same.
         ArcMobileError: another error that the user can fix.
     """
-    while batch >= min(_LEAST_BATCH, batch):
+    while True:
         try:
             trainer = make(compiled)
             random = torch.Generator(trainer.device).manual_seed(seed)
             report = trainer.train_step(data.batch(batch, random))
             values = {name: float(value) for name, value in report.items()}
         except torch.OutOfMemoryError:
-            record.note(f"batch {batch}: out of memory, trying half of it")
             if batch <= _LEAST_BATCH:
-                break
+                raise TrainingFailed("no batch fits into memory") from None
+            record.note(f"batch {batch}: out of memory, trying half of it")
             batch //= 2
             torch.cuda.empty_cache()
         except ArcMobileError:
@@ -143,7 +143,6 @@ def started(
             if not all(np.isfinite(value) for value in values.values()):
                 raise TrainingFailed(f"first step: losses are not finite ({values})")
             return trainer, batch
-    raise TrainingFailed("no batch fits into memory")
 
 
 def train_by_clock(

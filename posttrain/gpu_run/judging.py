@@ -39,7 +39,6 @@ _DECODED = 46  # latents at a time
 _NOISE_SEED = 20_261
 _FRECHET_WEIGHT = 0.02
 
-Audio = npt.NDArray[np.float32]
 _Item = TypeVar("_Item")
 
 
@@ -163,7 +162,7 @@ class Judge:
         for first in range(0, len(latents), _DECODED):
             decoded = self._decoder(latents[first : first + _DECODED]).half().cpu().numpy()
             sounds += [
-                self._cut(sound, prompt)
+                sound[:, : round(prompt.seconds * MODEL_SAMPLE_RATE)]
                 for sound, prompt in zip(decoded, self.prompts[first:], strict=False)
             ]
         self._pending[name] = [
@@ -175,11 +174,6 @@ class Judge:
         random = torch.Generator(self._device).manual_seed(_NOISE_SEED + 1)
         shape = self._noise.shape
         return [torch.randn(shape, generator=random, device=self._device) for _ in range(steps - 1)]
-
-    @staticmethod
-    def _cut(sound: npt.NDArray[np.float16], prompt: Prompt) -> npt.NDArray[np.float16]:
-        samples = round(prompt.seconds * MODEL_SAMPLE_RATE)
-        return sound[:, :samples] if sound.shape[1] >= samples else sound
 
     def finished(self) -> list[Judgement]:
         """Return the judgements that are newly done, in the order of submission."""
