@@ -15,7 +15,7 @@ from arcmobile.posttrain.flow.batches import Batches
 from arcmobile.posttrain.flow.train import train_generator
 from arcmobile.posttrain.training.loop import Intervals
 
-_PANELS = (
+PANELS = (
     ("generator", "discriminator", "contrastive"),
     ("gap",),
     ("discriminator_accuracy", "prompt_accuracy"),
@@ -45,7 +45,7 @@ def train(
         seconds=seconds,
         watched="gap",
         advice="use a lower --rate and --discriminator-rate",
-        panels=_PANELS,
+        panels=PANELS,
         dtype=dtype,
         intervals=intervals,
     )

@@ -27,7 +27,7 @@ from arcmobile.posttrain.training.loop import Intervals, Trainer, run_training
 from arcmobile.posttrain.training.metrics import plot_training
 
 CHECKPOINT = "checkpoint"
-_PANELS = (("flow", "flow_noisy", "flow_clean"), ("gradient",))
+PANELS = (("flow", "flow_noisy", "flow_clean"), ("gradient",))
 
 
 class GeneratorTrainer(Trainer, Protocol):
@@ -116,5 +116,5 @@ def train(
         seconds=seconds,
         watched="flow",
         advice="use a lower --rate",
-        panels=_PANELS,
+        panels=PANELS,
     )

@@ -14,6 +14,8 @@ import typer
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.gpu.model import find_device
+from arcmobile.posttrain.arc.train import PANELS as ARC_PANELS
+from arcmobile.posttrain.flow.train import PANELS as FLOW_PANELS
 from arcmobile.posttrain.gpu_run.results import RunRecord, check_limits
 from arcmobile.posttrain.gpu_run.results import collect as collect_results
 from arcmobile.posttrain.gpu_run.settings import SIZES, RunSize
@@ -22,10 +24,7 @@ from arcmobile.posttrain.gpu_run.training import train as train_all
 from arcmobile.posttrain.training.metrics import METRICS, plot_metrics, read_metrics
 from arcmobile.runtime.errors import ArcMobileError, InputError
 
-_PANELS = {
-    "flow": (("flow", "flow_noisy", "flow_clean"), ("gradient",)),
-    "arc": (("generator", "discriminator", "contrastive"), ("gap",), ("flow",), ("penalty",)),
-}
+_PANELS = {"flow": FLOW_PANELS, "arc": ARC_PANELS}
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Base = Annotated[Path, typer.Option(help="The embedded checkpoint.")]
 
