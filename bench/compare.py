@@ -217,7 +217,7 @@ def _notes(
     fewest = min((one.repeats for pair in pairs for one in pair), default=_FEW_REPEATS)
     if fewest < FEWEST_REPEATS:
         yield (
-            f"{fewest} repeat{'s' * (fewest > 1)}: too few to tell a change from noise; "
+            f"{counted(fewest, 'repeat')}: too few to tell a change from noise; "
             f"measure with --repeats {_FEW_REPEATS} or more"
         )
     elif fewest < _FEW_REPEATS:

@@ -68,6 +68,11 @@ def test_missing_runner_names_its_build(
     monkeypatch.setattr(runner_dist, "_BUILD", tmp_path)
     refused(HostTarget(TargetOptions(runner="native")), bundle, "build it: make native")
     refused(QemuTarget(TargetOptions()), bundle, "build it: make native-arm64")
+    warned: list[str] = []
+    chosen = HostTarget(TargetOptions(warn=warned.append))
+    chosen.prepare(bundle)
+    assert chosen.runner == "python"
+    assert warned == ["no native runner here (build it: make native); measuring the Python one"]
 
 
 def test_bundle_of_another_backend_and_wrong_abi(

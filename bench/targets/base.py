@@ -93,7 +93,7 @@ class RunRequest:
     """One generation: the sound, and the number of threads.
 
     ``seconds`` of ``None`` is the longest the bundle makes. ``arguments`` go to the native runner
-    as they are (``--mark-stages``, ``--etdump PREFIX``).
+    as they are (``--mark-stages``).
     """
 
     prompt: str

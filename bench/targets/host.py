@@ -26,6 +26,7 @@ from arcmobile.bench.targets.shell import ShellTarget
 from arcmobile.runtime.bundle import Bundle
 from arcmobile.runtime.engine import available_cpus
 from arcmobile.runtime.errors import InputError, TargetError
+from arcmobile.runtime.installation import build_command
 
 _RUNNERS: Final = ("auto", "native", "python")
 _STATS_FILE: Final = "stats.json"
@@ -125,7 +126,7 @@ class HostTarget(LocalTarget):
         if self.options.native or is_built(self.preset):
             return "native"
         self.options.warn(
-            "no native runner here ({build_command('native')} builds it); measuring the Python one"
+            f"no native runner here (build it: {build_command('native')}); measuring the Python one"
         )
         return "python"
 
