@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from arcmobile.cli.main import app
 from arcmobile.export.checkpoint.folder import CheckpointFolder, require_sound
 from arcmobile.export.checkpoint.hub import interrupted_download
-from arcmobile.export.checkpoint.hub_download import RECORDS_FILE
+from arcmobile.export.hub.download import RECORDS_FILE
 
 TINY = Path(__file__).parent / "data" / "parity_tiny"
 WEIGHTS = "model.safetensors"

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from arcmobile.export.checkpoint.disk_space import require_space
 from arcmobile.export.checkpoint.folder import MODEL_CONFIG, TEXT_CONFIG, TEXT_ENCODER_FOLDER
-from arcmobile.export.checkpoint.hub_download import (
+from arcmobile.export.checkpoint.weight_files import SafetensorsSource
+from arcmobile.export.hub.download import (
     RECORDS_FILE,
     DownloadRecords,
     RemoteFile,
@@ -25,7 +26,6 @@ from arcmobile.export.checkpoint.hub_download import (
     downloaded_before,
     find_repository,
 )
-from arcmobile.export.checkpoint.weight_files import SafetensorsSource
 from arcmobile.export.hub.session import quiet_library
 from arcmobile.export.messages import shown_name, shown_names
 from arcmobile.export.model.config import load_model_config, load_t5_config
