@@ -23,8 +23,8 @@ from arcmobile.export.hub.download import (
     Repository,
     describe,
     download,
-    downloaded_before,
     find_repository,
+    require_same_download,
 )
 from arcmobile.export.hub.session import quiet_library
 from arcmobile.export.messages import shown_name, shown_names
@@ -115,9 +115,8 @@ def fetch_checkpoint(
     names = model.files
     with quiet_library():
         if not overwrite and (out / RECORDS_FILE).is_file():
-            wanted = _wanted(model, names, text_repo, text_revision)
-            if downloaded_before(out, wanted):
-                return False
+            require_same_download(out, _wanted(model, names, text_repo, text_revision))
+            return False
         with whole_folder(
             out, replaceable=MODEL_CONFIG, overwrite=overwrite, keep_partial=True, option="--out"
         ) as folder:

@@ -187,18 +187,16 @@ class DownloadRecords:
         self._path.write_text(json.dumps(self._records, indent=1) + "\n", encoding="utf-8")
 
 
-def downloaded_before(out: Path, files: Mapping[str, RemoteFile]) -> bool:
-    """Return whether a complete download of an earlier run is at ``out``, with these files.
+def require_same_download(out: Path, files: Mapping[str, RemoteFile]) -> None:
+    """Check that a folder holds a complete download of these very files.
 
     Args:
-        out: the folder; False where it holds no records of a download.
+        out: the folder, which holds :data:`RECORDS_FILE`.
         files: what would be downloaded, by place.
 
     Raises:
         OutputError: it holds other files, or one of them has changed since.
     """
-    if not (out / RECORDS_FILE).is_file():
-        return False
     records = DownloadRecords(out)
     for place, file in files.items():
         if not records.knows(place, file):
@@ -212,7 +210,6 @@ def downloaded_before(out: Path, files: Mapping[str, RemoteFile]) -> bool:
             raise OutputError(
                 f"--out {out / place}: is not what was downloaded any more; add --overwrite"
             )
-    return True
 
 
 def download(
