@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from arcmobile.export.hub.names import require_repository_name
 from arcmobile.export.hub.session import access_token, hub_errors, hub_session, page_of
 from arcmobile.runtime.bundle import MANIFEST_NAME, Bundle
 from arcmobile.runtime.errors import HubError, InputError
@@ -130,10 +131,11 @@ def publish(
     Raises:
         HubError: Nobody is logged in, the account may not write there, the Hub cannot be reached
             or answers wrongly, or the repository is public and should not be.
-        InputError: ``revision`` is not a branch.
+        InputError: ``repo`` is not a repository's name, or ``revision`` not a branch.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
+    require_repository_name(repo)
     require_branch(revision)
     token = access_token()
     with hub_session(progress=progress):

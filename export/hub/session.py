@@ -135,9 +135,6 @@ def hub_errors(where: str, *, again: str, denied: str = LOG_IN) -> Iterator[None
         yield
     except (ArcMobileError, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
-    except errors.HFValidationError as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{where}: not a repository name ({reason}); write OWNER/NAME") from None
     except BaseException as error:  # panics of its Rust parts are no Exceptions
         cause = error
         while not isinstance(cause, httpx2.HTTPError) and cause.__cause__ is not None:
