@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
+from arcmobile.export.hub.names import DEFAULT_REPO, DEFAULT_TEXT_REPO
+
 DEFAULT_OUT = Path("out/checkpoints/stable-audio-open-small")
 
 
 def fetch(
     repo: Annotated[
         str, typer.Option(help="Model repository on the Hugging Face Hub.")
-    ] = "stabilityai/stable-audio-open-small",
-    text_encoder: Annotated[
-        str, typer.Option(help="Text encoder repository.")
-    ] = "google-t5/t5-base",
+    ] = DEFAULT_REPO,
+    text_encoder: Annotated[str, typer.Option(help="Text encoder repository.")] = DEFAULT_TEXT_REPO,
     revision: Annotated[
         str, typer.Option(help="Branch, tag or commit of --repo. Default: the newest commit.")
     ] = "",

@@ -26,14 +26,12 @@ from arcmobile.export.hub.download import (
     find_repository,
     require_same_download,
 )
+from arcmobile.export.hub.names import DEFAULT_REPO, DEFAULT_TEXT_REPO
 from arcmobile.export.hub.session import quiet_library
 from arcmobile.export.messages import shown_name, shown_names
 from arcmobile.export.model.config import load_model_config, load_t5_config
 from arcmobile.runtime.errors import CheckpointError, InputError
 from arcmobile.runtime.whole_output import unfinished_folder, whole_folder
-
-DEFAULT_REPO = "stabilityai/stable-audio-open-small"
-DEFAULT_TEXT_REPO = "google-t5/t5-base"
 
 WEIGHTS = "model.safetensors"
 TEXT_FILES = (TEXT_CONFIG, WEIGHTS, "spiece.model", "tokenizer.json")

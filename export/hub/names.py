@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from arcmobile.runtime.errors import InputError
+
+DEFAULT_REPO: Final = "stabilityai/stable-audio-open-small"
+DEFAULT_TEXT_REPO: Final = "google-t5/t5-base"
 
 
 def require_repository_name(name: str, option: str = "") -> None:
