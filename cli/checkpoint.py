@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from arcmobile.cli.consoles import plain_console
+from arcmobile.cli.consoles import byte_bars, plain_console
 from arcmobile.export.checkpoint.disk_space import readable_size
 from arcmobile.export.messages import shown_name
 from arcmobile.runtime.errors import CheckpointError
@@ -39,20 +39,10 @@ def init(
 
     It sounds like noise; its speed, memory and sizes are those of the real network.
     """
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
     from arcmobile.export.checkpoint.presets import checkpoint_bytes, find_preset, init_checkpoint
 
     chosen = find_preset(preset)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    console = plain_console(stderr=True)
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
+    with byte_bars() as bar:
         task = bar.add_task(f"writing {out}", total=checkpoint_bytes(chosen))
         init_checkpoint(
             chosen,

@@ -6,8 +6,13 @@ own language; styles are given as :class:`rich.text.Text` or ``style=`` instead.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def plain_console(*, stderr: bool = False, width: int | None = None) -> Console:
@@ -18,3 +23,19 @@ def plain_console(*, stderr: bool = False, width: int | None = None) -> Console:
 def bold(text: str) -> Text:
     """Text in bold, otherwise as it is."""
     return Text(text, style="bold")
+
+
+def byte_bars() -> Progress:
+    """A progress display of bytes on standard error; none where that is not a terminal."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = plain_console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from arcmobile.cli.consoles import byte_bars
 from arcmobile.export.hub.names import DEFAULT_REPO, DEFAULT_TEXT_REPO
 
 DEFAULT_OUT = Path("out/checkpoints/stable-audio-open-small")
@@ -38,9 +39,6 @@ def fetch(
     that was interrupted goes on where it stopped. The folder keeps the commits and digests of what
     was downloaded; fetching into it again compares them with the files and with the Hub.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
     from arcmobile.export.checkpoint.hub import (
         ModelSource,
         fetch_checkpoint,
@@ -49,16 +47,7 @@ def fetch(
 
     if interrupted_download(out):
         typer.echo(f"{out}: an earlier download was interrupted; the same files go on", err=True)
-    console = Console(stderr=True, markup=False)
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
+    with byte_bars() as bar:
         task = bar.add_task(f"fetching {repo}", total=None)
         new = fetch_checkpoint(
             out,
