@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from arcmobile.export.checkpoint.disk_space import require_space
+from arcmobile.export.checkpoint.folder import MODEL_CONFIG
 from arcmobile.export.checkpoint.random_weights import (
     TensorPlan,
     model_tensors,
@@ -26,7 +27,6 @@ from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.runtime.errors import InputError
 from arcmobile.runtime.whole_output import whole_folder
 
-MODEL_CONFIG = "model_config.json"
 MAX_PIECES = 1000
 _VOCABULARY_STEP = 16  # embedding rows are rounded up to it
 _BYTES_PER_VALUE = 4
@@ -214,6 +214,17 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+def preset_prompts() -> list[str]:
+    """Return prompts as people write them: what the presets' tokenizer is trained on."""
+    corpus = resources.files("arcmobile.export.checkpoint").joinpath("preset_corpus.txt")
+    return corpus.read_text(encoding="utf-8").splitlines()
+
+
+def write_preset_tokenizer(folder: Path) -> int:
+    """Write the presets' tokenizer, see :func:`write_tokenizer`; returns its number of pieces."""
+    return write_tokenizer(folder, preset_prompts(), max_pieces=MAX_PIECES)
+
+
 def checkpoint_bytes(preset: Preset) -> int:
     """Return the size of the two weight files in bytes, without their headers."""
     model, text = preset.tensors(MAX_PIECES)
@@ -248,9 +259,7 @@ def init_checkpoint(
         _write_json(folder / MODEL_CONFIG, preset.model_config())
         text = folder / "text_encoder"
         text.mkdir()
-        corpus = resources.files("arcmobile.export.checkpoint").joinpath("preset_corpus.txt")
-        lines = corpus.read_text(encoding="utf-8").splitlines()
-        pieces = write_tokenizer(text, lines, max_pieces=MAX_PIECES)
+        pieces = write_preset_tokenizer(text)
         _write_json(text / "config.json", preset.text_config(pieces))
         model_plans, text_plans = preset.tensors(pieces)
         write_random_safetensors(text / "model.safetensors", text_plans, seed, on_bytes)

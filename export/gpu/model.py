@@ -11,16 +11,14 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from arcmobile.export.checkpoint.folder import CheckpointFolder, construct_network, require_sound
-from arcmobile.export.checkpoint.presets import MAX_PIECES, find_preset
+from arcmobile.export.checkpoint.presets import find_preset, write_preset_tokenizer
 from arcmobile.export.checkpoint.random_weights import TensorPlan
-from arcmobile.export.checkpoint.tokenizer_files import write_tokenizer
 from arcmobile.export.manifest import folder_tokenizer
 from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.export.model.forms import NetworkForm
@@ -128,11 +126,9 @@ def random_model(preset: str, seed: int, device: torch.device) -> GpuModel:
         InputError: the preset is unknown.
     """
     chosen = find_preset(preset)
-    lines = resources.files("arcmobile.export.checkpoint").joinpath("preset_corpus.txt")
     with tempfile.TemporaryDirectory(prefix="arcmobile-") as scratch:
         folder = Path(scratch)
-        corpus = lines.read_text(encoding="utf-8").splitlines()
-        pieces = write_tokenizer(folder, corpus, max_pieces=MAX_PIECES)
+        pieces = write_preset_tokenizer(folder)
         tokenizer_text = (folder / "tokenizer.json").read_text(encoding="utf-8")
     config = ModelConfig.model_validate(chosen.model_config())
     text_config = T5Config.model_validate(chosen.text_config(pieces))

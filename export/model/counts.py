@@ -16,7 +16,7 @@ import torch
 
 from arcmobile.export.backends import get_backend
 from arcmobile.export.checkpoint.folder import CheckpointFolder
-from arcmobile.export.checkpoint.presets import PRESETS
+from arcmobile.export.checkpoint.presets import MAX_PIECES, PRESETS
 from arcmobile.export.manifest import SCHEDULE
 from arcmobile.export.model.config import ModelConfig, T5Config
 from arcmobile.export.pipeline import component_plan
@@ -29,7 +29,6 @@ from arcmobile.runtime.bundle import Work
 from arcmobile.runtime.tensors import ATTENTION_MASK, CONDITIONER, DIT, INPUT_IDS
 from arcmobile.runtime.whole_output import write_whole_text
 
-_PIECES: Final = 1000  # of a random tokenizer; the preset's vocabulary is T5's all the same
 _WINDOW_FIELDS: Final = ("frames_per_latent", "window", "context_frames")
 _HEAD: Final = """\
 # {title} at full size: what one call of each component computes and moves.
@@ -56,7 +55,7 @@ def count_preset(preset: str = "sao-small", recipes: Iterable[str] = RECIPES) ->
     """Count a preset's networks, as shapes without values, in the order of a generation."""
     chosen, nowhere = PRESETS[preset], Path("nowhere")
     config = ModelConfig.model_validate(chosen.model_config())
-    text_config = T5Config.model_validate(chosen.text_config(_PIECES))
+    text_config = T5Config.model_validate(chosen.text_config(MAX_PIECES))
     folder = CheckpointFolder(nowhere, nowhere, nowhere, nowhere, config, text_config)
     frames, backend = plan_frames(config), get_backend(DEFAULT_BACKEND)
     length = config.conditioning.text.config.max_length

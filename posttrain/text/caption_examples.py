@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 
 import numpy as np
 
+from arcmobile.export.checkpoint.presets import preset_prompts
 from arcmobile.posttrain.autoencoder.crops import HELD_OUT_SEED
 from arcmobile.posttrain.sounds import Attributes, caption, corpus
 from arcmobile.posttrain.sounds.choosing import choose
@@ -42,8 +42,7 @@ class CaptionExample:
 @cache
 def unknown_words() -> tuple[str, ...]:
     """Return words of prompts that no caption has: what the encoder has to ignore."""
-    prompts = resources.files("arcmobile.export.checkpoint").joinpath("preset_corpus.txt")
-    free = set(_WORD.findall(prompts.read_text(encoding="utf-8").lower()))
+    free = set(_WORD.findall(" ".join(preset_prompts()).lower()))
     known = set(_WORD.findall(" ".join(corpus(_KNOWN_CAPTIONS, _KNOWN_SEED)).lower()))
     return tuple(sorted(word for word in free - known - _JOINING if len(word) > 2))
 

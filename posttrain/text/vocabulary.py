@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import string
-from importlib import resources
 from pathlib import Path
 
-from arcmobile.export.checkpoint.presets import MAX_PIECES
+from arcmobile.export.checkpoint.presets import MAX_PIECES, preset_prompts
 from arcmobile.export.checkpoint.tokenizer_files import write_tokenizer
 from arcmobile.posttrain.sounds import corpus
 
@@ -17,9 +16,8 @@ _FREE_PROMPT_REPEATS = 10  # else the few of them would count for nothing among 
 
 def vocabulary_lines(captions: int, seed: int) -> list[str]:
     """Return captions, then prompts as people write them and all ASCII characters, repeated."""
-    prompts = resources.files("arcmobile.export.checkpoint").joinpath("preset_corpus.txt")
     characters = " ".join(string.ascii_lowercase + string.digits + string.punctuation)
-    free = [*prompts.read_text(encoding="utf-8").splitlines(), characters]
+    free = [*preset_prompts(), characters]
     return [*corpus(captions, seed), *free * _FREE_PROMPT_REPEATS]
 
 
