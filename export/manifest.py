@@ -54,8 +54,7 @@ def tokenizer_json(folder: CheckpointFolder) -> str:
 def write_tokenizer_files(folder: CheckpointFolder, writer: BundleWriter) -> list[str]:
     """Write ``tokenizer.json`` and ``spiece.model`` into a bundle; returns their names.
 
-    A tokenizer that SentencePiece cannot express goes without the second, which no runtime here
-    reads any more.
+    A tokenizer that SentencePiece cannot express goes without the second, which is for other tools.
     """
     text = tokenizer_json(folder)
     writer.path(TOKENIZER_NAME).write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
 """Whether the tokenizer files of a text encoder are sound, agree, and fit its embedding.
 
-A bundle holds both files: Python reads ``tokenizer.json``, the native runner ``spiece.model``. A
-broken or foreign one would be found on the device, or never: other ids are another prompt.
+Runtimes read a bundle's ``tokenizer.json``, other tools the ``spiece.model`` beside it. A broken or
+foreign one would be found on the device, or never: other ids are another prompt.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def tokenizer_faults(files: list[Path], config: T5Config) -> Iterator[str]:
             else:
                 with _library_errors(path, "a SentencePiece model"):
                     text = tokenizer_json_from_sentencepiece(path)
-                    # As runtimes do that read this file alone.
+                    # As tools do that read this file alone.
                     sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
             with _library_errors(path, "a tokenizer"):
                 tokenizer = PromptTokenizer(

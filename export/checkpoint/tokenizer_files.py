@@ -1,9 +1,9 @@
 """SentencePiece model <-> tokenizer.json, for text-encoder folders that carry only one of them.
 
-The Python runtime reads ``tokenizer.json``; the native runner reads ``spiece.model``, and from
-``tokenizer.json`` the special tokens. A bundle holds both. The first is built as transformers
-builds it from a T5 ``spiece.model``: the pieces, then the sentinels ``<extra_id_N>`` from the
-highest N down to 0; the model's own normalization; words marked by ``▁``; ``</s>`` at the end.
+The runtimes read ``tokenizer.json``; a bundle holds ``spiece.model`` beside it, for other tools,
+where SentencePiece can express the tokenizer. The first is built as transformers builds it from a
+T5 ``spiece.model``: the pieces, then the sentinels ``<extra_id_N>`` from the highest N down to 0;
+the model's own normalization; words marked by ``▁``; ``</s>`` at the end.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def write_tokenizer(
         max_pieces: with ``<pad>``, ``</s>`` and ``<unk>``, without the sentinels.
         normalization: SentencePiece's name of the rules; ``nmt_nfkc_cf`` also folds case.
 
-    Returns the number of pieces.
+    Returns:
+        The number of pieces.
     """
     trained = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

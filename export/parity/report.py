@@ -1,8 +1,8 @@
 """Parity: the networks against arrays computed by the upstream implementation.
 
 Each comparison is one row: the largest absolute error, against a tolerance of 1e-4 that grows with
-tensors larger than unit scale. What is computed for each array is in parity_stages.py, how arrays
-are read in parity_arrays.py.
+tensors larger than unit scale. What is computed for each array is in stages.py, how arrays are
+read in arrays.py.
 """
 
 from __future__ import annotations
