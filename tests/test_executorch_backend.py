@@ -15,6 +15,7 @@ from arcmobile.export.backends import get_backend
 from arcmobile.export.backends.base import LoweringEntry, LoweringSummary
 from arcmobile.export.backends.executorch import BACKEND
 from arcmobile.export.backends.xnnpack import halve_biases
+from arcmobile.export.manifest import tool_versions
 from arcmobile.quant.layers import quantize_layers
 from arcmobile.quant.plan import expected_bytes, quantizable_layers
 from arcmobile.quant.precision import Precision
@@ -211,6 +212,6 @@ def test_failures_name_the_program_and_leave_nothing(tmp_path: Path) -> None:
 
 def test_backends_are_found_by_name() -> None:
     assert get_backend("executorch") is BACKEND
-    assert BACKEND.tool_versions()["executorch"]
+    assert tool_versions(BACKEND.spec.tools)["executorch"]
     with pytest.raises(InputError, match="'coreml'.*" + ", ".join(BACKENDS)):
         get_backend("coreml")

@@ -31,7 +31,7 @@ def get_backend(name: str) -> Backend:
         backend: Backend = load_object(BACKENDS[name].exporter)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        way_out = f"{install_advice('export')}"
+        way_out = install_advice("export")
         if _left_out(package):
             others = ", ".join(other for other in BACKENDS if other != name)
             way_out = (

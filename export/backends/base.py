@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -193,7 +192,3 @@ class Backend:
             peak_memory=peak_bytes(),
             delegation=delegation,
         )
-
-    def tool_versions(self) -> dict[str, str]:
-        """Return the installed version of each distribution that decides what programs contain."""
-        return {tool: metadata.version(tool) for tool in self.spec.tools}
