@@ -70,7 +70,7 @@ def train(
     """
     chosen, target = _size(size), find_device(device)
     folder = CheckpointFolder.open(base)
-    require_sound(folder)
+    require_sound(folder, digest=True)
     record = RunRecord(out, folder)
     record.set(size=size, device=_described(target), torch=torch.__version__)
     try:

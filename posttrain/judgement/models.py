@@ -79,7 +79,7 @@ class EvaluatedModels:
         for folder in folders:
             if folder is not None:
                 check_rate(folder)
-                require_sound(folder)
+                require_sound(folder, digest=True)
         opened = [Bundle.open(path) for path in bundles]
         for bundle in opened:
             if bundle.manifest.audio.sample_rate != MODEL_SAMPLE_RATE:
