@@ -118,13 +118,14 @@ Bundle open_bundle(const std::string& given) {
     throw Error(folder + ": no such folder; give the folder of an exported bundle");
   }
   if (stat(manifest.c_str(), &status) != 0) {
-    throw Error(folder + ": no " + names::manifest_file + " in it; give the folder of an exported bundle");
+    throw Error(folder + ": no " + names::manifest_file +
+                " in it; give the folder of an exported bundle");
   }
   Bundle bundle = read_manifest(read_small_file(manifest, bounds::manifest_bytes), manifest);
   bundle.folder = folder;
   if (bundle.backend != names::native_backend) {
-    throw Error(folder + ": a bundle for " + bundle.backend +
-                "; this runner takes " + names::native_backend + ": export it again with --backend " +
+    throw Error(folder + ": a bundle for " + bundle.backend + "; this runner takes " +
+                names::native_backend + ": export it again with --backend " +
                 names::native_backend);
   }
   check_release(bundle);

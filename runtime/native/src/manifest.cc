@@ -152,7 +152,9 @@ Tokenizer read_tokenizer(const JsonField& field, Bundle& bundle) {
   tokenizer.max_length = read_int(field["max_length"], 1, bounds::tokens);
   tokenizer.pad_id = read_int(field["pad_id"], 0, bounds::token_id);
   tokenizer.eos_id = read_int(field["eos_id"], 0, bounds::token_id);
-  if (tokenizer.json_path.empty()) field["files"].fail(std::string("no ") + names::tokenizer_file + " among them");
+  if (tokenizer.json_path.empty()) {
+    field["files"].fail(std::string("no ") + names::tokenizer_file + " among them");
+  }
   return tokenizer;
 }
 
@@ -305,7 +307,7 @@ void check_text_parts(const Bundle& bundle, const JsonField& components) {
     const auto fits = [count](const Entry& entry) { return entry.frames == count; };
     if (std::none_of(bundle.dit.entries.begin(), bundle.dit.entries.end(), fits)) {
       components[names::dit]["entries"].fail("none for " + std::to_string(count) +
-                                        " frames of frame_counts");
+                                             " frames of frame_counts");
     }
   }
 }

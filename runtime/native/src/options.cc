@@ -53,7 +53,8 @@ void declare(CLI::App& app, Options& options, Texts& texts) {
       ->check(CLI::IsMember({"none", "text", "json"}));
   app.add_option("--stats-file", options.stats_file, "Statistics as JSON in this file");
   const std::map<std::string, LoadMode> modes{{"mmap", LoadMode::mmap}, {"file", LoadMode::file}};
-  app.add_option("--load", options.generation.load_mode, "Map program files into memory, or read them")
+  app.add_option("--load", options.generation.load_mode,
+                 "Map program files into memory, or read them")
       ->transform(CLI::CheckedTransformer(modes, CLI::ignore_case).description("{mmap,file}"));
   app.add_flag("--cold", options.generation.cold, "Load from disk, not from the page cache");
   app.add_flag("--mark-stages", options.generation.mark_stages,

@@ -47,9 +47,9 @@ void settle_numbers(const Request& request, double seconds, const Bundle& bundle
   }
   for (const auto& number : bundle.numbers) {
     const auto given = request.numbers.find(number.name);
-    const double value = given != request.numbers.end()  ? given->second
+    const double value = given != request.numbers.end()        ? given->second
                          : number.name == names::seconds_input ? seconds
-                                                        : number.minimum;
+                                                               : number.minimum;
     if (value < number.minimum || value > number.maximum) {
       plan.warnings.push_back(text(number.name, " ", value, " is outside ", number.minimum, " .. ",
                                    number.maximum, "; the model takes the nearest value"));

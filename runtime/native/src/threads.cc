@@ -35,8 +35,8 @@ void expect_threads(int count) {
   all_there.notify_all();
   for (std::thread& thread : threads) thread.join();
   if (refused) {
-    throw Error("--threads " + std::to_string(count) + ": only " + std::to_string(threads.size() + 1) +
-                " can be started here; give fewer");
+    throw Error("--threads " + std::to_string(count) + ": only " +
+                std::to_string(threads.size() + 1) + " can be started here; give fewer");
   }
 }
 

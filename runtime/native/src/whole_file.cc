@@ -127,8 +127,8 @@ FileDescriptor claim(const std::string& partial) {
   return file;
 }
 
-// Puts back a folder that a killed run had moved aside, or removes it where its name is taken again.
-// Only the next run that writes it knows the full name of a shortened one.
+// Puts back a folder that a killed run had moved aside, or removes it where its name is taken
+// again. Only the next run that writes it knows the full name of a shortened one.
 void put_back(const std::string& old) {
   const std::string hidden = name_of(old);
   const std::string name = hidden.substr(1, hidden.size() - 1 - std::strlen(kOld));

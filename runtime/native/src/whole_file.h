@@ -16,9 +16,9 @@ namespace arcmobile {
 // link, the file it leads to is replaced.
 class WholeFile {
  public:
-  // Makes missing folders, and removes what dead runs left in the folder; puts folders back that
-  // they had moved aside (`.NAME.arcmobile-old`). `option` chose the path,
-  // for messages. Throws Error where the path cannot be written or is taken, unless `overwrite`.
+  // Makes missing folders, removes what dead runs left in the folder, and puts folders back that
+  // they had moved aside (`.NAME.arcmobile-old`). `option` chose the path, for messages. Throws
+  // Error where the path cannot be written or is taken, unless `overwrite`.
   WholeFile(const std::string& path, bool overwrite, std::string option);
   ~WholeFile();  // removes the unfinished file
   WholeFile(const WholeFile&) = delete;

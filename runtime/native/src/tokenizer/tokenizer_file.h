@@ -31,8 +31,7 @@ struct Steps {
 };
 
 // Reads the text of a tokenizer.json; `file` names it in messages. Throws Error for one that is
-// broken, or asks for an unknown step. None is skipped: other ids are other
-// sounds.
+// broken, or asks for an unknown step. None is skipped: other ids are other sounds.
 Steps read_tokenizer_file(std::string_view text, const std::string& file);
 
 }  // namespace arcmobile::tokenizer
