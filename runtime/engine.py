@@ -126,7 +126,8 @@ class Engine(ABC):
 
     @contextmanager
     def _as_engine_error(self, where: str) -> Iterator[None]:
-        # Whatever a library raises, panics of Rust and C++ included.
+        # Whatever a library raises, panics of Rust and C++ included. Around each hook below; an
+        # engine that can name a file, or knows more than the exception, says so within.
         try:
             yield
         except (ArcMobileError, KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -123,11 +123,7 @@ class ExecuTorchEngine(Engine):
         method = self._methods[component, entry.name]
         # PyTorch warns of arrays it may not write to, so those are copied.
         tensors = [torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in inputs]
-        try:
-            outputs = method.execute(tensors)
-        except RuntimeError as error:
-            raise EngineError(f"{component}.{entry.name}: ExecuTorch failed ({error})") from error
-        return [output.numpy() for output in outputs]
+        return [output.numpy() for output in method.execute(tensors)]
 
     def _prepare(self, component: str, entry: Entry) -> None:
         key = (component, entry.name)
@@ -138,7 +134,8 @@ class ExecuTorchEngine(Engine):
                 method = self._programs[component].load_method(entry.name)
             except RuntimeError as error:
                 raise EngineError(
-                    f"{component}.{entry.name}: ExecuTorch cannot load it ({log() or error})"
+                    f"{component}.{entry.name}: ExecuTorch cannot load it ({log() or error}); "
+                    "export the bundle again"
                 ) from error
         if method is None:
             raise EngineError(f"{component}.{entry.name}: ExecuTorch gave no method")

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from arcmobile.runtime.bundle import Bundle, Entry, TensorSpec
 from arcmobile.runtime.engine import Array, Engine, EngineOptions
 from arcmobile.runtime.engines.native_log import native_log
-from arcmobile.runtime.errors import EngineError, one_line
+from arcmobile.runtime.errors import EngineError
 
 
 class LiteRtEngine(Engine):
@@ -30,13 +30,10 @@ class LiteRtEngine(Engine):
 
     def _load(self, component: str) -> None:
         path = self._bundle.file(self._component(component))
-        try:
-            with native_log():
-                interpreter = Interpreter(str(path), num_threads=self._threads)
-                # Hands the graph to XNNPACK, which packs the weights: now, not in the first run.
-                interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            raise EngineError(f"{path}: LiteRT refuses it ({one_line(error)})") from error
+        with self._as_engine_error(str(path)), native_log():
+            interpreter = Interpreter(str(path), num_threads=self._threads)
+            # Hands the graph to XNNPACK, which packs the weights: now, not in the first run.
+            interpreter.allocate_tensors()
         signatures = interpreter.get_signature_list()
         for entry in self._component(component).entries:
             if entry.name not in signatures:
@@ -54,24 +51,14 @@ class LiteRtEngine(Engine):
     def _prepare(self, component: str, entry: Entry) -> None:
         key = (component, entry.name)
         if key not in self._runners:
-            try:
-                runner = self._interpreters[component].get_signature_runner(entry.name)
-            except (RuntimeError, ValueError) as error:
-                raise EngineError(
-                    f"{component}.{entry.name}: LiteRT cannot load it ({one_line(error)})"
-                ) from error
-            self._runners[key] = runner
+            interpreter = self._interpreters[component]
+            self._runners[key] = interpreter.get_signature_runner(entry.name)
 
     def _run(self, component: str, entry: Entry, inputs: Sequence[Array]) -> Sequence[Array]:
         runner = self._runners[component, entry.name]
-        try:
-            names = _signature_names(entry.inputs, runner.get_input_details())
-            outputs = runner(**dict(zip(names, inputs, strict=True)))
-            return [outputs[name] for name in _signature_names(entry.outputs, outputs)]
-        except (RuntimeError, ValueError) as error:
-            raise EngineError(
-                f"{component}.{entry.name}: LiteRT failed ({one_line(error)})"
-            ) from error
+        names = _signature_names(entry.inputs, runner.get_input_details())
+        outputs = runner(**dict(zip(names, inputs, strict=True)))
+        return [outputs[name] for name in _signature_names(entry.outputs, outputs)]
 
 
 def _signature_names(specs: Sequence[TensorSpec], signature: dict[str, Any]) -> list[str]:

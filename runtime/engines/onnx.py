@@ -7,24 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from arcmobile.runtime.bundle import Bundle, Entry
 from arcmobile.runtime.engine import Array, Engine, EngineOptions
-from arcmobile.runtime.errors import EngineError, one_line
-
-# ONNX Runtime's exceptions share no base class of their own.
-_ORT_ERRORS = (
-    ort_errors.EPFail,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoModel,
-    ort_errors.NoSuchFile,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
 
 
 class OnnxEngine(Engine):
@@ -43,27 +28,19 @@ class OnnxEngine(Engine):
 
     def _load(self, component: str) -> None:
         path = self._bundle.file(self._component(component))
-        try:
-            session = onnxruntime.InferenceSession(
+        with self._as_engine_error(str(path)):
+            self._sessions[component] = onnxruntime.InferenceSession(
                 path, self._options, providers=["CPUExecutionProvider"]
             )
-        except _ORT_ERRORS as error:
-            raise EngineError(f"{path}: ONNX Runtime refuses it ({one_line(error)})") from error
-        self._sessions[component] = session
 
     def _unload(self, component: str) -> None:
         del self._sessions[component]
 
     def _run(self, component: str, entry: Entry, inputs: Sequence[Array]) -> Sequence[Array]:
         feed = dict(zip((spec.name for spec in entry.inputs), inputs, strict=True))
-        try:
-            outputs: Sequence[Array] = self._sessions[component].run(
-                [spec.name for spec in entry.outputs], feed
-            )
-        except (*_ORT_ERRORS, ValueError) as error:  # ValueError: a name the graph does not have
-            raise EngineError(
-                f"{component}.{entry.name}: ONNX Runtime failed ({one_line(error)})"
-            ) from error
+        outputs: Sequence[Array] = self._sessions[component].run(
+            [spec.name for spec in entry.outputs], feed
+        )
         return outputs
 
 
