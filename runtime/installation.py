@@ -9,12 +9,12 @@ _ABOVE: Final = Path(__file__).resolve().parents[1]
 
 
 def in_clone(folder: Path = _ABOVE) -> bool:
-    """Whether the package runs from a clone of the repository, where ``make`` works."""
+    """Return whether the package runs from a clone of the repository, where ``make`` works."""
     return (folder / "Makefile").is_file() and (folder / "constraints.txt").is_file()
 
 
 def install_command(extra: str = "", folder: Path = _ABOVE) -> str:
-    """The command that installs an extra of ``arcmobile``, pinned where the pins are at hand."""
+    """Return the command that installs an extra of ``arcmobile``, with pins where they are."""
     brackets = f"[{extra}]" if extra else ""
     if in_clone(folder):
         return f"pip install -e '.{brackets}' -c constraints.txt"
@@ -22,13 +22,13 @@ def install_command(extra: str = "", folder: Path = _ABOVE) -> str:
 
 
 def install_advice(extra: str, folder: Path = _ABOVE) -> str:
-    """The same as the end of an error message."""
+    """Return the same as the end of an error message."""
     where = " in your clone of arcmobile" if in_clone(folder) else ""
     return f"run {install_command(extra, folder)}{where}"
 
 
 def build_command(target: str, folder: Path = _ABOVE) -> str:
-    """The command that builds a part of the native runner, and where it has to be run."""
+    """Return the command that builds a part of the native runner, and where to run it."""
     if in_clone(folder):
         return f"make {target}"
     return f"make {target} in a clone of arcmobile, for the wheel holds no native sources"
