@@ -29,8 +29,9 @@ class OnnxEngine(Engine):
     def _load(self, component: str) -> None:
         path = self._bundle.file(self._component(component))
         with self._as_engine_error(str(path)):
+            # Its fallback would print that it fails, and try the same provider again.
             self._sessions[component] = onnxruntime.InferenceSession(
-                path, self._options, providers=["CPUExecutionProvider"]
+                path, self._options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
 
     def _unload(self, component: str) -> None:
