@@ -20,7 +20,7 @@ from arcmobile.runtime.manifest_checks import check_parts_agree
 from arcmobile.runtime.noise import NOISE_ID
 
 SCHEMA_VERSION: Final = 2
-KNOWN_SCHEMA_VERSIONS = (2,)
+KNOWN_SCHEMA_VERSIONS: Final = (SCHEMA_VERSION,)
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 SENTENCEPIECE_NAME = "spiece.model"

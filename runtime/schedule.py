@@ -31,7 +31,7 @@ def pingpong_schedule(
     Raises:
         InputError: steps outside 1 .. 64, or sigma_max outside (0, 1].
     """
-    if not 1 <= steps <= MAX_STEPS:
+    if not isinstance(steps, int) or not 1 <= steps <= MAX_STEPS:
         raise InputError(f"--steps {steps}: give 1 to {MAX_STEPS}")
     if not 0.0 < sigma_max <= 1.0:
         raise InputError(f"--noise-level {sigma_max}: give more than 0 and at most 1")
