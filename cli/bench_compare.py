@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from arcmobile.bench.labels import counted, stage_label
 from arcmobile.cli.consoles import bold, plain_console
 from arcmobile.runtime.errors import InputError
 
@@ -80,8 +81,6 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 
 
 def _print(comparison: Comparison) -> None:
-    from arcmobile.bench.labels import counted
-
     console = plain_console()
     table = Table(title="B against A, medians", title_justify="left")
     table.add_column("", overflow="fold")
@@ -104,7 +103,7 @@ def _print(comparison: Comparison) -> None:
     worse = comparison.regressions
     limit = f"{comparison.threshold:.0%} and the noise"
     if worse:
-        names = ", ".join(row.name for row in worse)
+        names = ", ".join(stage_label(row.name) for row in worse)
         console.print(f"worse beyond {limit}: {names}", style="bold red", highlight=False)
     else:
         console.print(f"nothing is worse beyond {limit}", highlight=False)
@@ -116,7 +115,7 @@ def _cells(row: Row) -> tuple[str | Text, ...]:
     style = _STYLES.get(row.verdict, "") if row.decides else "dim"
     verdict = row.verdict if row.decides else f"({row.verdict})"
     amounts = _amount(row, row.a), _amount(row, row.b)
-    return (row.name, *amounts, f"{row.ratio:.3f}", bounds, Text(verdict, style))
+    return (stage_label(row.name), *amounts, f"{row.ratio:.3f}", bounds, Text(verdict, style))
 
 
 def _amount(row: Row, value: float) -> str:
