@@ -1,6 +1,6 @@
 """Makes libraries for Android on x86-64 load on Linux: ``android_on_glibc.py OUT LIBRARY...``.
 
-The build of ExecuTorch that an APK carries is not the one that Python has. Its x86-64 twin runs on
+The build of ExecuTorch that an APK carries is not the one that Python has. Its x86-64 build runs on
 a computer if it finds Android's C library: this takes the versions off the symbols that it wants,
 gives a name of ours to the functions that differ, and compiles ``bionic.c`` as the rest. The
 libraries come out in ``OUT``, ready for ``LD_LIBRARY_PATH`` and ``java.library.path``.

@@ -4,7 +4,7 @@ import kotlin.math.sqrt
 
 /**
  * The noise of one generation: generator `philox4x32-10-boxmuller-1`, bit for bit what
- * `runtime/noise.py` specifies, so that a seed gives the same sound in Python, C++ and Kotlin.
+ * `docs/bundle.md` specifies, so that a seed gives the same sound in Python, C++ and Kotlin.
  *
  * Only integer arithmetic and the IEEE-754 operations `+ - * / sqrt` on float64 are used, each
  * rounded by itself. `Math.log`, `Math.sin` and `Math.cos` differ between machines and are absent.

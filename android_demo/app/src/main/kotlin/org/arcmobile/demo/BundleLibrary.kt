@@ -173,7 +173,7 @@ internal class BundleLibrary(
 
     private companion object {
         // Not ExecuTorch: its build in the APK is a fork of 1.3, which computes bundles of older
-        // exports wrongly, and only its x86-64 twin was shown to be right (make android-gate).
+        // exports wrongly, and only its x86-64 build was shown to be right (make android-gate).
         const val DEFAULT_BACKEND = "onnx"
 
         /** A zip does not say how much it unpacks to: the space is checked while unpacking. */

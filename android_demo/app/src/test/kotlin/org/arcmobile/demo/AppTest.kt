@@ -116,7 +116,7 @@ abstract class AppTest {
         }
     }
 
-    /** A copy of the bundle where adb would put it; [change] spoils it. */
+    /** A copy of the bundle where adb would put it; [change] corrupts it. */
     fun push(name: String, change: (File) -> Unit = {}): File {
         val folder = app.getExternalFilesDir("bundles")!!.resolve(name)
         bundle.copyRecursively(folder)

@@ -112,7 +112,7 @@ class BundleZipTest {
     }
 
     @Test
-    fun `what is cut or spoilt anywhere is refused, or whole`() {
+    fun `what is cut or corrupted anywhere is refused, or whole`() {
         val count = System.getProperty("arcmobile.mutations").toInt()
         val whole = zip(bundleFiles("tiny-onnx/"))
         val small = zip(bundleFiles("").filter { it.second.size < 50_000 })
@@ -176,7 +176,7 @@ class BundleZipTest {
     }
 
     @Test
-    fun `input or output that fails is told of, and nothing is left`() {
+    fun `input or output that fails is reported, and nothing is left`() {
         val full = object : InputStream() {
             override fun read(): Int = throw IOException("No space left on device")
         }

@@ -83,7 +83,7 @@ class SoundStoreTest {
     }
 
     @Test
-    fun `a spoilt file is read or refused`() {
+    fun `a corrupted file is read or refused`() {
         val file = store.newFile("rain", seed = 7u)
         WavWriter.create(file, sampleRate = 44100, channels = 2).use {
             it.write(AudioChunk(FloatArray(200), channels = 2, sampleRate = 44100))

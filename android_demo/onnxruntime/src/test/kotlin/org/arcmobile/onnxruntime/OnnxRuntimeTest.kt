@@ -94,7 +94,7 @@ class OnnxRuntimeTest {
     }
 
     @Test
-    fun `an altered program is told, not run`() {
+    fun `an altered program is reported, not run`() {
         val copy = scratch.resolve("altered").also { folder.copyRecursively(it) }
         val generator = AudioGenerator.open(copy)
         val program = copy.resolve("dit.onnx")
