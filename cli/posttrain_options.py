@@ -40,19 +40,21 @@ def with_settings(settings: type) -> Callable[[Callable[..., None]], Callable[..
     kinds = get_type_hints(settings)
     declared = [
         inspect.Parameter(
-            one.name,
+            field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=one.default,
-            annotation=Annotated[kinds[one.name], _option(Setting.of(one), type(one.default))],
+            default=field.default,
+            annotation=Annotated[
+                kinds[field.name], _option(Setting.of(field), type(field.default))
+            ],
         )
-        for one in fields(settings)
-        if Setting.of(one).help
+        for field in fields(settings)
+        if Setting.of(field).help
     ]
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
         def run(context: typer.Context, **options: Any) -> None:
-            values = {one.name: options.pop(one.name) for one in declared}
+            values = {option.name: options.pop(option.name) for option in declared}
             changes = {name: value for name, value in values.items() if _is_given(context, name)}
             command(changes, **options)
 
@@ -60,10 +62,10 @@ def with_settings(settings: type) -> Callable[[Callable[..., None]], Callable[..
         context = inspect.Parameter(
             "context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
         )
-        keywords = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+        keywords = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in own]
         parameters = [context, *keywords, *declared]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del run.__wrapped__
         return run
 

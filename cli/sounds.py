@@ -190,10 +190,10 @@ def _request_of_line(base: GenerationRequest, line: str, where: str) -> Generati
 
 
 def variations(requests: list[GenerationRequest], batch: int) -> Iterator[GenerationRequest]:
-    """Each request ``batch`` times with seeds that count up, from a drawn one if none is given.
+    """Each request ``batch`` times with seeds that count up, from a random one if none is given.
 
     Raises:
-        InputError: those are more than anyone waits for.
+        InputError: those are too many sounds for one command.
     """
     if len(requests) * batch > _MOST_SOUNDS:
         raise InputError(

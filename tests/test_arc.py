@@ -180,14 +180,14 @@ def test_discriminator_ends_after_its_blocks_and_follows_the_prompt(tmp_path: Pa
     assert len(judge.backbone.dit.layers) == len(judge.backbone.conditioner.cross_layers) == 3
     assert len(generator.dit.layers) == 4
     ids = torch.tensor([[5, 1] + [0] * 62, [9, 1] + [0] * 62])
-    told = ids, (ids > 0).float(), torch.full((2,), 1.0)
+    prompts = ids, (ids > 0).float(), torch.full((2,), 1.0)
     noisy = torch.randn(2, 16, 20, generator=random()), torch.tensor([0.3, 0.7])
-    features = generator.hidden_states(*noisy, generator.condition(*told))[2]
-    kept = judge.backbone.hidden_states(*noisy, judge.condition(*told))
+    features = generator.hidden_states(*noisy, generator.condition(*prompts))[2]
+    kept = judge.backbone.hidden_states(*noisy, judge.condition(*prompts))
     torch.testing.assert_close(kept[-1], features)
-    right = judge(*noisy, judge.condition(*told))
+    right = judge(*noisy, judge.condition(*prompts))
     assert right.shape == (2, 5)
-    wrong = judge(*noisy, judge.condition(*(part.flip(0) for part in told)))
+    wrong = judge(*noisy, judge.condition(*(part.flip(0) for part in prompts)))
     assert not torch.allclose(right, wrong)
 
 
@@ -289,14 +289,14 @@ def test_resuming_is_exact(base: CheckpointFolder) -> None:
 def test_sampling_is_the_runtimes(
     base: CheckpointFolder, generator: TrainableGenerator, steps: int
 ) -> None:
-    told = conditioning_of(generator, batches(base, 1)(0))
+    conditioning = conditioning_of(generator, batches(base, 1)(0))
     shape = (1, CHANNELS, FRAMES)
     noise = torch.randn(steps, *shape, generator=random())
 
     def velocity(x: np.ndarray, t: np.float32) -> np.ndarray:
         with torch.no_grad():
             time = torch.tensor([float(t)])
-            return generator.velocity(torch.from_numpy(x), time, told).numpy()
+            return generator.velocity(torch.from_numpy(x), time, conditioning).numpy()
 
     times = pingpong_schedule(
         steps, logsnr_start=SCHEDULE.logsnr_start, logsnr_end=SCHEDULE.logsnr_end
@@ -306,26 +306,26 @@ def test_sampling_is_the_runtimes(
         initial=lambda shape: draws[0], step=lambda index, shape: draws[index], encoder=None
     )
     expected = pingpong(velocity, times, listed, shape)
-    made = pingpong_sample(generator, told, noise[0], steps, fresh=list(noise[1:]))
+    made = pingpong_sample(generator, conditioning, noise[0], steps, fresh=list(noise[1:]))
     np.testing.assert_allclose(made.numpy(), expected, rtol=0, atol=1e-5)
-    drawn = pingpong_sample(generator, told, noise[0], steps, seed=1)
-    assert torch.equal(drawn, pingpong_sample(generator, told, noise[0], steps, seed=1))
-    assert torch.equal(drawn, pingpong_sample(generator, told, noise[0], steps, seed=2)) == (
-        steps == 1
-    )
+    drawn = pingpong_sample(generator, conditioning, noise[0], steps, seed=1)
+    assert torch.equal(drawn, pingpong_sample(generator, conditioning, noise[0], steps, seed=1))
+    assert torch.equal(
+        drawn, pingpong_sample(generator, conditioning, noise[0], steps, seed=2)
+    ) == (steps == 1)
 
 
 def test_euler_by_hand(base: CheckpointFolder, generator: TrainableGenerator) -> None:
-    told = conditioning_of(generator, batches(base, 1)(0))
+    conditioning = conditioning_of(generator, batches(base, 1)(0))
     noise = torch.randn(1, CHANNELS, FRAMES, generator=random())
     with torch.no_grad():
-        first = generator.velocity(noise, torch.ones(1), told)
+        first = generator.velocity(noise, torch.ones(1), conditioning)
         middle = noise - 0.5 * first
-        expected = middle - 0.5 * generator.velocity(middle, torch.full((1,), 0.5), told)
-        nothing = replace(told, cross_values=torch.zeros_like(told.cross_values))
+        expected = middle - 0.5 * generator.velocity(middle, torch.full((1,), 0.5), conditioning)
+        nothing = replace(conditioning, cross_values=torch.zeros_like(conditioning.cross_values))
         without = generator.velocity(noise, torch.ones(1), nothing)
-    torch.testing.assert_close(euler_sample(generator, told, noise, 2), expected)
-    guided = euler_sample(generator, told, noise, 1, guidance=3.0)
+    torch.testing.assert_close(euler_sample(generator, conditioning, noise, 2), expected)
+    guided = euler_sample(generator, conditioning, noise, 1, guidance=3.0)
     torch.testing.assert_close(guided, noise - (without + 3 * (first - without)))
 
 

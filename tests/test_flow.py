@@ -124,18 +124,20 @@ def test_values_stand_in_for_parameters(generator: TrainableGenerator) -> None:
 
 def test_prompts_can_be_exchanged_and_dropped(generator: TrainableGenerator) -> None:
     latent, time, ids, mask, seconds = inputs()
-    told = generator.condition(ids, mask, seconds)
+    conditioning = generator.condition(ids, mask, seconds)
     order = torch.tensor([2, 0, 1])
     with torch.no_grad():
-        exchanged = generator.velocity(latent, time, told.rows(order))
+        exchanged = generator.velocity(latent, time, conditioning.rows(order))
         again = generator.condition(ids[order], mask[order], seconds[order])
         torch.testing.assert_close(exchanged, generator.velocity(latent, time, again))
-        kept = generator.velocity(latent, time, told)
-        partly = generator.velocity(latent, time, told.dropped(torch.tensor([1.0, 0.0, 1.0])))
+        kept = generator.velocity(latent, time, conditioning)
+        partly = generator.velocity(
+            latent, time, conditioning.dropped(torch.tensor([1.0, 0.0, 1.0]))
+        )
         other = generator.condition(ids.flip(1), mask, seconds)
         nothing = [
             generator.velocity(latent, time, prompt.dropped(torch.zeros(3)))
-            for prompt in (told, other)
+            for prompt in (conditioning, other)
         ]
     torch.testing.assert_close(partly[::2], kept[::2])
     assert not torch.allclose(partly[1], kept[1])

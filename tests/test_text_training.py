@@ -67,7 +67,7 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_tokenizers_agree_and_fold_case(vocabulary: Path) -> None:
     tokenizer = CaptionTokenizer(vocabulary / "tokenizer.json", 0, 1)
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary / "spiece.model"))
-    texts = [one.text for one in held_out_examples(200, loose=True)]
+    texts = [example.text for example in held_out_examples(200, loose=True)]
     texts += ["Warm RAIN, 440 Hz?", "drum & bass {x} ~ 3/4", "WARM RAIN"]
     ids, mask = tokenizer(texts)
     for row, present, text in zip(ids, mask, texts, strict=True):
@@ -168,7 +168,7 @@ def test_training_reads_classes(config: T5Config, tokenizer: CaptionTokenizer) -
     found = accuracies(trainer.network, tokenizer, held_out_examples(200))
     assert found["sound"] > 4 / len(HEADS["sound"])  # 4 times chance
 
-    ids, mask = tokenizer([one.text for one in held_out_examples(8)])
+    ids, mask = tokenizer([example.text for example in held_out_examples(8)])
     with torch.no_grad():
         embedded = trainer.network.embed(ids, mask)
     rms = float(embedded[mask > 0].square().mean().sqrt())

@@ -128,8 +128,8 @@ def adversarial_loss(fake: Sequence[ScaleOutput]) -> Tensor:
 def feature_distance(real: Sequence[ScaleOutput], fake: Sequence[ScaleOutput]) -> Tensor:
     """Return the L1 distance of features over the mean size of the real ones.
 
-    The mean over layers and scales.
-    Defossez et al. 2022, eq. 2. No gradient goes into the real features.
+    The mean over layers and scales (Defossez et al. 2022, eq. 2). No gradient goes into the real
+    features.
     """
     distances = [
         (theirs - ours.detach()).abs().mean() / ours.detach().abs().mean().clamp_min(1e-6)

@@ -36,7 +36,7 @@ class Setting:
 
     @classmethod
     def of(cls, declared: Field[Any]) -> Setting:
-        """Return the declaration of a dataclass field of :func:`_setting` and its kin."""
+        """Return the declaration of a dataclass field made by :func:`_setting`."""
         found: Setting = declared.metadata[_METADATA]
         return found
 

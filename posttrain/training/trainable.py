@@ -43,7 +43,7 @@ def require_fitting(*weights: Weights) -> None:
         KeyError: a tensor is missing.
         ValueError: a tensor has another shape.
     """
-    for ledger in (one.ledger for one in weights):
+    for ledger in (source.ledger for source in weights):
         if ledger.missing:
             raise KeyError(ledger.missing[0])
         if ledger.wrong_shape:
