@@ -76,13 +76,18 @@ def plan_windows(frames: int, window: int, context: int) -> list[Window]:
     return plan
 
 
+def can_decode(window: int, frames: int, context: int) -> bool:
+    """Return whether windows of this length decode ``frames`` frames: in one, or in several."""
+    return window == frames or 2 * context < window < frames
+
+
 def choose_window(frames: int, available: tuple[int, ...], context: int) -> int:
     """Return the largest exported window that can decode ``frames`` frames: it recomputes least.
 
     Raises:
         BundleError: no window fits.
     """
-    fitting = [w for w in available if w == frames or (w < frames and w > 2 * context)]
+    fitting = [window for window in available if can_decode(window, frames, context)]
     if not fitting:
         raise BundleError(
             f"no exported window ({', '.join(map(str, available))} frames) can decode {frames} "

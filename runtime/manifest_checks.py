@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arcmobile.runtime import bounds, tensors
+from arcmobile.runtime.decode import can_decode
 
 if TYPE_CHECKING:
     from arcmobile.runtime.bundle_schema import AudioFormat, Entry, Manifest, TensorSpec
@@ -150,7 +151,7 @@ def _check_windows(manifest: Manifest, index: int) -> None:
     windows = manifest.components[part.component].windows
     for count in manifest.frame_counts:
         frames = count * part.frames_per_latent
-        if not any(w == frames or 2 * part.context_frames < w < frames for w in windows):
+        if not any(can_decode(window, frames, part.context_frames) for window in windows):
             raise ValueError(
                 f"windowing.decoder[{index}]: no window of {list(windows)} frames with "
                 f"{part.context_frames} of context decodes {frames}"
