@@ -57,7 +57,7 @@ def parity(
     run = ParityRun(opened, FORMS[form])
     rows = []
     with plain_console(stderr=True).status("reading weights") as status:
-        require_sound(opened)
+        require_sound(run.folder)
         for row in run.rows():
             rows.append(row)
             status.update(Text(f"comparing: {row.stage}"))

@@ -68,9 +68,9 @@ class ParityRun:
     """
 
     def __init__(self, folder: CheckpointFolder, form: NetworkForm = REFERENCE):
-        self.folder = folder
         self.arrays = ParityArrays(folder.path)
         self.stages = ParityStages(folder, self.arrays, form)
+        self.folder = self.stages.folder  # checked through this one, files are opened once
 
     def rows(self) -> Iterator[ParityRow]:
         """Every comparison, in the order of the data flow."""
